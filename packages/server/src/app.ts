@@ -1,0 +1,113 @@
+import { randomUUID } from 'node:crypto'
+import cookie from '@fastify/cookie'
+import cors from '@fastify/cors'
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify'
+import type { Config } from './config.ts'
+import type { Core } from './core/core.ts'
+import { CoreError } from './core/errors.ts'
+import { dialects } from './dialects/index.ts'
+import { statusOf } from './http/failure.ts'
+import { acceptEmptyJson } from './http/json-body.ts'
+import { createMetrics, type Metrics } from './http/metrics.ts'
+import { sendProblem } from './http/problem.ts'
+import { readOnAfterRefusal } from './http/unread-body.ts'
+import { validateStrictly } from './http/validation.ts'
+
+/** JSON bodies hold names and encrypted messages, never files. */
+const JSON_LIMIT = 2 * 1024 * 1024
+const IDLE_CONNECTION_MS = 75_000
+const HEADERS_MS = 30_000
+const REQUEST_ID = /^[\w.-]{1,64}$/
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    readonly metrics: Metrics
+    /** Logs and counts an error that the client is not told about. */
+    reportFailure(request: FastifyRequest, error: unknown): void
+  }
+}
+
+/** The HTTP server: what all dialects share, and the dialects. Listens to nothing yet. */
+export async function buildApp(
+  core: Core,
+  config: Config,
+  logger: FastifyBaseLogger,
+): Promise<FastifyInstance> {
+  const app = fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: JSON_LIMIT,
+    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    requestIdHeader: false,
+    genReqId: ({ headers }) => {
+      const given = headers['x-request-id']
+      return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
+    },
+    keepAliveTimeout: IDLE_CONNECTION_MS,
+    // A whole request may take as long as its bytes keep coming: bodies have idle limits of their own.
+    requestTimeout: 0,
+    http: { headersTimeout: HEADERS_MS },
+    return503OnClosing: true,
+    forceCloseConnections: 'idle',
+  })
+  const metrics = createMetrics()
+  app.decorate('metrics', metrics)
+  app.decorate('reportFailure', (request: FastifyRequest, error: unknown) => {
+    if (error instanceof CoreError && error.code === 'integrity') metrics.integrityFailures.inc()
+    request.log.error({ err: error, route: request.routeOptions.url }, 'failed')
+  })
+
+  acceptEmptyJson(app)
+  validateStrictly(app)
+  readOnAfterRefusal(app)
+  await app.register(cookie)
+  if (config.allowedOrigins.length > 0) await app.register(cors, corsOptions(config))
+
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.header('x-content-type-options', 'nosniff')
+  })
+  // The route's pattern, never the address: some addresses carry secrets.
+  app.addHook('onResponse', async (request, reply) => {
+    request.log.info(
+      {
+        method: request.method,
+        route: request.routeOptions.url,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+      },
+      'answered',
+    )
+  })
+  app.setErrorHandler((error, request, reply) => {
+    const status = statusOf(error)
+    if (status >= 500) app.reportFailure(request, error)
+    return sendProblem(reply, status)
+  })
+
+  for (const dialect of dialects) await app.register(dialect, { core, settings: config })
+  return app
+}
+
+function corsOptions(config: Config) {
+  return {
+    origin: [...config.allowedOrigins],
+    credentials: true,
+    methods: ['GET', 'POST', 'PUT', 'OPTIONS', 'PATCH', 'DELETE', 'HEAD'],
+    allowedHeaders: [
+      'Authorization',
+      'Origin',
+      'X-Requested-With',
+      'X-CSRF-Token',
+      'Content-Type',
+      'Accept',
+      'Range',
+    ],
+    exposedHeaders: ['X-Total-Count', 'Content-Range', 'ETag'],
+  }
+}

@@ -1,0 +1,47 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import type { Acr } from '../../core/schema.ts'
+import { csrfTokenOf } from '../../core/secrets.ts'
+import { createCommand, createGroup, type Run } from '../run.ts'
+
+const DEFAULT_ACR: Acr = 2
+
+export function sessionCommand(run: Run): Command {
+  const create = createCommand('create', 'sign a person in')
+    .requiredOption('--email <email>', 'who')
+    .option(
+      '--acr <1..4>',
+      'assurance: 1 code, 2 password, 3 one-time code, 4 passkey',
+      acr,
+      DEFAULT_ACR,
+    )
+    .action(({ email, acr: level }: { email: string; acr: Acr }, command: Command) =>
+      run(
+        command,
+        async (core) => {
+          const { id } = await core.identities.findByEmail(email)
+          const { token, session } = await core.sessions.create(id, level)
+          return {
+            identity_id: id,
+            accesstoken: token,
+            tokentype: 'bearer',
+            csrf_token: csrfTokenOf(token),
+            expires_at: new Date(session.expiresAt).toISOString(),
+          }
+        },
+        (session) =>
+          [
+            `Cookie: accesstoken=${session.accesstoken}; tokentype=${session.tokentype}`,
+            `X-CSRF-Token: ${session.csrf_token}`,
+            `Until ${session.expires_at}`,
+          ].join('\n'),
+      ),
+    )
+
+  return createGroup('session', 'signed-in clients', [create])
+}
+
+function acr(text: string): Acr {
+  const level = Number(text)
+  if (level === 1 || level === 2 || level === 3 || level === 4) return level
+  throw new InvalidArgumentError('must be 1, 2, 3 or 4')
+}

@@ -1,0 +1,59 @@
+import type { Command } from 'commander'
+import { createCommand, createGroup, type Run } from '../run.ts'
+
+export function tokenCommand(run: Run): Command {
+  const create = createCommand('create', 'make an API token, which is shown once')
+    .requiredOption('--email <email>', 'whose')
+    .requiredOption('--name <name>', 'what it is for')
+    .action(({ email, name }: { email: string; name: string }, command: Command) =>
+      run(
+        command,
+        async (core) => {
+          const { id } = await core.identities.findByEmail(email)
+          return core.tokens.create(id, name)
+        },
+        ({ token, id }) => `${token}\n(token ${id}; it is shown only now)`,
+      ),
+    )
+
+  const list = createCommand('list', 'the API tokens of a person')
+    .requiredOption('--email <email>', 'whose')
+    .action(({ email }: { email: string }, command: Command) =>
+      run(
+        command,
+        async (core) => {
+          const { id } = await core.identities.findByEmail(email)
+          const tokens = await core.tokens.list(id)
+          return {
+            tokens: tokens.map((token) => ({
+              id: token.id,
+              name: token.name,
+              created_at: instant(token.createdAt),
+              last_used_at: instant(token.lastUsedAt),
+              expires_at: instant(token.expiresAt),
+            })),
+          }
+        },
+        ({ tokens }) => tokens.map(({ id, name }) => `${id}  ${name}`).join('\n') || 'No tokens',
+      ),
+    )
+
+  const revoke = createCommand('revoke', 'end an API token')
+    .requiredOption('--id <id>', 'which')
+    .action(({ id }: { id: string }, command: Command) =>
+      run(
+        command,
+        async (core) => {
+          await core.tokens.revoke(id)
+          return { id }
+        },
+        (token) => `Revoked ${token.id}`,
+      ),
+    )
+
+  return createGroup('token', 'API tokens', [create, list, revoke])
+}
+
+function instant(milliseconds: number | null): string | null {
+  return milliseconds === null ? null : new Date(milliseconds).toISOString()
+}

@@ -1,0 +1,61 @@
+import type { Command } from 'commander'
+import { createCommand, createGroup, type Run } from '../run.ts'
+
+interface CreateOptions {
+  email: string
+  name: string
+  timezone?: string
+}
+
+interface SetOptions {
+  email: string
+  name?: string
+  timezone?: string
+}
+
+interface Person {
+  identity_id: string
+  email: string
+}
+
+export function userCommand(run: Run): Command {
+  const create = createCommand('create', 'make a person')
+    .requiredOption('--email <email>', 'how she is reached')
+    .requiredOption('--name <name>', 'how she is called')
+    .option('--timezone <zone>', 'IANA time zone in which times are shown to her')
+    .action(({ email, name, timezone }: CreateOptions, command: Command) =>
+      run(
+        command,
+        async (core) => {
+          const { id } = await core.identities.createPerson({ email, name, timeZone: timezone })
+          return { identity_id: id, email }
+        },
+        said('Made'),
+      ),
+    )
+
+  const set = createCommand('set', 'change a person')
+    .requiredOption('--email <email>', 'who')
+    .option('--name <name>', 'how she is called')
+    .option('--timezone <zone>', 'IANA time zone in which times are shown to her')
+    .action(({ email, name, timezone }: SetOptions, command: Command) =>
+      run(
+        command,
+        async (core) => {
+          const { id } = await core.identities.findByEmail(email)
+          await core.identities.change(id, {
+            ...(name !== undefined && { displayName: name }),
+            ...(timezone !== undefined && { timeZone: timezone }),
+          })
+          return { identity_id: id, email }
+        },
+        said('Changed'),
+      ),
+    )
+
+  return createGroup('user', 'people', [create, set])
+}
+
+function said(verb: string): (person: Person) => string {
+  return ({ identity_id, email }) => `${verb} ${email} (${identity_id})`
+}

@@ -1,0 +1,29 @@
+import { Command } from 'commander'
+import type { Core } from '../core/core.ts'
+
+/**
+ * Runs one command on the opened store.
+ *
+ * @param work answers what `--json` prints
+ * @param words says the same to a person
+ */
+export type Run = <T>(
+  command: Command,
+  work: (core: Core) => Promise<T>,
+  words: (result: T) => string,
+) => Promise<void>
+
+/** A command whose errors are thrown and whose `--json` stands behind it as well as before. */
+export function createCommand(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .exitOverride()
+    .option('--json', 'print exactly one JSON object')
+}
+
+/** A command that only groups others. */
+export function createGroup(name: string, description: string, commands: Command[]): Command {
+  const group = new Command(name).description(description).exitOverride()
+  for (const command of commands) group.addCommand(command)
+  return group
+}

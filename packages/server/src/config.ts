@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+
+/** Everything that can be set, checked once at the start and never read from the environment again. */
+export interface Config {
+  readonly host: string
+  readonly port: number
+  /** Absolute path of the data folder. */
+  readonly data: string
+  /** Absolute path of the root key file. */
+  readonly rootKeyFile: string
+  readonly recipient: 'x25519' | 'hybrid'
+  /** Without a slash at its end. */
+  readonly publicUrl: string
+  readonly trustedProxies: readonly string[]
+  readonly allowedOrigins: readonly string[]
+  /** MiB; a file of exactly this size is accepted. */
+  readonly boxFileMaxMb: number
+  /** Bytes. */
+  readonly smallLimit: number
+  /** Asked for by `GET /metrics`, which is not there without it. */
+  readonly metricsToken: string | undefined
+  readonly logLevel: string
+}
+
+/** A setting that cannot be used; the message names the variable. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+const LARGEST_SMALL_KB = 256
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/**
+ * Reads the settings from environment variables. `docs/operations.md` describes each one.
+ *
+ * @throws ConfigError
+ */
+export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  const read = settings(environment)
+  for (const name of ['HOLDFAST_DATABASE_URL', 'HOLDFAST_BLOBS_URL']) {
+    // Better no start than bytes in another place than the one that was asked for.
+    if (environment[name]) throw new ConfigError(`${name} is not supported by this version`)
+  }
+  const host = read.text('HOLDFAST_HOST', '127.0.0.1')
+  const port = read.integer('HOLDFAST_PORT', 8420, 0, 65535)
+  const data = resolve(read.text('HOLDFAST_DATA', './data'))
+  const host6 = host.includes(':') ? `[${host}]` : host
+  return Object.freeze({
+    host,
+    port,
+    data,
+    rootKeyFile: resolve(read.text('HOLDFAST_ROOT_KEY_FILE', `${data}.key`)),
+    recipient: read.choice('HOLDFAST_RECIPIENT', ['x25519', 'hybrid'], 'x25519'),
+    publicUrl: read.url('HOLDFAST_PUBLIC_URL', `http://${host6}:${port}`),
+    trustedProxies: read.list('HOLDFAST_TRUSTED_PROXIES'),
+    allowedOrigins: read.list('HOLDFAST_ALLOWED_ORIGINS'),
+    boxFileMaxMb: read.integer('HOLDFAST_BOX_FILE_MAX_MB', 8, 1, 1024 * 1024),
+    smallLimit: read.integer('HOLDFAST_SMALL_MAX_KB', 64, 0, LARGEST_SMALL_KB) * 1024,
+    metricsToken: read.secret('HOLDFAST_METRICS_TOKEN'),
+    logLevel: read.choice('HOLDFAST_LOG_LEVEL', LOG_LEVELS, 'info'),
+  })
+}
+
+function settings(environment: NodeJS.ProcessEnv) {
+  function text(name: string, fallback: string): string {
+    return environment[name] || fallback
+  }
+  return {
+    text,
+
+    integer(name: string, fallback: number, least: number, most: number): number {
+      const value = environment[name] || String(fallback)
+      const number = /^\d+$/.test(value) ? Number(value) : Number.NaN
+      if (number >= least && number <= most) return number
+      throw new ConfigError(`${name} must be a whole number from ${least} to ${most}`)
+    },
+
+    choice<T extends string>(name: string, choices: readonly T[], fallback: T): T {
+      const value = text(name, fallback)
+      const chosen = choices.find((choice) => choice === value)
+      if (chosen) return chosen
+      throw new ConfigError(`${name} must be one of ${choices.join(', ')}`)
+    },
+
+    url(name: string, fallback: string): string {
+      const value = text(name, fallback)
+      if (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)) {
+        return value.replace(/\/+$/, '')
+      }
+      throw new ConfigError(`${name} must be an http or https address`)
+    },
+
+    list(name: string): string[] {
+      return text(name, '')
+        .split(/[\s,]+/)
+        .filter((entry) => entry !== '')
+    },
+
+    /** From the variable itself or from the file that `<name>_FILE` names. */
+    secret(name: string): string | undefined {
+      const file = environment[`${name}_FILE`]
+      if (!file) return environment[name] || undefined
+      try {
+        return readFileSync(file, 'utf8').trim() || undefined
+      } catch (error) {
+        throw new ConfigError(`${name}_FILE cannot be read`, { cause: error })
+      }
+    },
+  }
+}

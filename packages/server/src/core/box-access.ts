@@ -1,0 +1,56 @@
+import type { Reader } from './database.ts'
+import { CoreError } from './errors.ts'
+import type { Keyring } from './keyring.ts'
+import type { BoxText, Row } from './schema.ts'
+import { type SealedColumn, sealedJson } from './sealed-column.ts'
+
+export function boxColumn(keyring: Keyring): SealedColumn<BoxText> {
+  return sealedJson(keyring, 'box')
+}
+
+export function openBoxText(keyring: Keyring, box: Row<'box'>): BoxText {
+  return boxColumn(keyring).open(box.id, box.id, box.sealed)
+}
+
+/** @throws CoreError box_not_found */
+export async function findBox(reader: Reader, boxId: string): Promise<Row<'box'>> {
+  const row = await reader.selectFrom('box').selectAll().where('id', '=', boxId).executeTakeFirst()
+  if (!row) throw new CoreError('box_not_found', 'no such box')
+  return row
+}
+
+/** Undefined for a stranger and for a box that is not there. */
+export async function membership(
+  reader: Reader,
+  identityId: string,
+  boxId: string,
+): Promise<Row<'box_member'> | undefined> {
+  return reader
+    .selectFrom('box_member')
+    .selectAll()
+    .where('box_id', '=', boxId)
+    .where('identity_id', '=', identityId)
+    .executeTakeFirst()
+}
+
+/** @throws CoreError not_member */
+export async function requireMember(
+  reader: Reader,
+  identityId: string,
+  boxId: string,
+): Promise<Row<'box_member'>> {
+  const member = await membership(reader, identityId, boxId)
+  if (!member) throw new CoreError('not_member', 'not a member of this box')
+  return member
+}
+
+/** @throws CoreError not_member, not_creator */
+export async function requireCreator(
+  reader: Reader,
+  identityId: string,
+  boxId: string,
+): Promise<void> {
+  await requireMember(reader, identityId, boxId)
+  const box = await findBox(reader, boxId)
+  if (box.creator_id !== identityId) throw new CoreError('not_creator', 'not the creator')
+}

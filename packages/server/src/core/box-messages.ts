@@ -1,0 +1,88 @@
+import type { Blobs, StagedBlob } from './blobs.ts'
+import { findBox, openBoxText, requireMember } from './box-access.ts'
+import type { BoxEvent, EventLog } from './box-events.ts'
+import { CoreError } from './errors.ts'
+import type { Keyring } from './keyring.ts'
+import type { EncryptedMessage } from './schema.ts'
+
+/** What members say to each other in a box. */
+export interface BoxMessages {
+  /** @throws CoreError not_member */
+  sendText(identityId: string, boxId: string, message: EncryptedMessage): Promise<BoxEvent>
+  /**
+   * Puts staged bytes into a box, or drops them when that fails.
+   *
+   * @throws CoreError not_member, file_empty
+   */
+  sendFile(
+    identityId: string,
+    boxId: string,
+    file: StagedBlob,
+    message: { encrypted: string; publicKey: string | undefined },
+  ): Promise<BoxEvent>
+  /**
+   * Deletes a message; a file goes with its last link.
+   *
+   * @throws CoreError not_member, event_not_found, event_gone, not_author
+   */
+  deleteMessage(identityId: string, boxId: string, eventId: string): Promise<BoxEvent>
+}
+
+export function createBoxMessages(keyring: Keyring, blobs: Blobs, log: EventLog): BoxMessages {
+  return {
+    sendText: (identityId, boxId, message) =>
+      log.appending(async (writer) => {
+        await requireMember(writer, identityId, boxId)
+        return log.append(writer, boxId, {
+          type: 'msg.text',
+          senderId: identityId,
+          content: { type: 'msg.text', ...message },
+          size: Buffer.byteLength(message.encrypted),
+        })
+      }),
+
+    async sendFile(identityId, boxId, file, { encrypted, publicKey }) {
+      const row = await blobs.keep(file, async (writer) => {
+        if (file.size === 0) throw new CoreError('file_empty', 'an empty file')
+        await requireMember(writer, identityId, boxId)
+        const box = await findBox(writer, boxId)
+        return log.append(writer, boxId, {
+          type: 'msg.file',
+          senderId: identityId,
+          content: {
+            type: 'msg.file',
+            fileId: file.id,
+            encrypted,
+            publicKey: publicKey ?? openBoxText(keyring, box).publicKey,
+          },
+          size: file.size,
+        })
+      })
+      return log.expand(row)
+    },
+
+    async deleteMessage(identityId, boxId, eventId) {
+      const row = await blobs.unlinking(async (writer, release) => {
+        await requireMember(writer, identityId, boxId)
+        const message = await log.find(writer, boxId, eventId)
+        if (!message) throw new CoreError('event_not_found', 'no such event')
+        if (message.type !== 'msg.text' && message.type !== 'msg.file') {
+          throw new CoreError('not_author', 'only messages can be deleted')
+        }
+        if (message.deleted_at !== null) throw new CoreError('event_gone', 'deleted already')
+        const box = await findBox(writer, boxId)
+        if (message.sender_id !== identityId && box.creator_id !== identityId) {
+          throw new CoreError('not_author', 'neither the author nor the creator of the box')
+        }
+        await log.erase(writer, message, identityId)
+        if (message.blob_id) await release(message.blob_id)
+        return log.append(writer, boxId, {
+          type: 'msg.delete',
+          senderId: identityId,
+          referrerId: eventId,
+        })
+      })
+      return log.expand(row)
+    },
+  }
+}

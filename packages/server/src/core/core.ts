@@ -1,0 +1,71 @@
+import { type Blobs, createBlobs } from './blobs.ts'
+import { createEventLog } from './box-events.ts'
+import { type BoxFiles, createBoxFiles } from './box-files.ts'
+import { type BoxKeyShares, createBoxKeyShares } from './box-key-shares.ts'
+import { type BoxMessages, createBoxMessages } from './box-messages.ts'
+import { type Boxes, createBoxes } from './boxes.ts'
+import type { Clock } from './clock.ts'
+import { type Companies, createCompanies } from './companies.ts'
+import type { Database } from './database.ts'
+import { createIdentities, type Identities } from './identities.ts'
+import type { Keyring } from './keyring.ts'
+import type { BlobStore } from './ports/blob-store.ts'
+import { createSessions, type Sessions } from './sessions.ts'
+import { type SweepReport, sweep } from './sweep.ts'
+import { type ApiTokens, createApiTokens } from './tokens.ts'
+
+/** What the core is made of; whoever makes it closes it. */
+export interface CoreParts {
+  database: Database
+  store: BlobStore
+  keyring: Keyring
+  clock: Clock
+  /** Content up to so many bytes lives in the database. */
+  smallLimit: number
+}
+
+/** Everything Holdfast does, without HTTP: what dialects and commands call. */
+export interface Core {
+  readonly identities: Identities
+  readonly sessions: Sessions
+  readonly tokens: ApiTokens
+  readonly companies: Companies
+  readonly blobs: Blobs
+  readonly boxes: Boxes
+  readonly boxMessages: BoxMessages
+  readonly boxKeyShares: BoxKeyShares
+  readonly boxFiles: BoxFiles
+  /** @param startedAt milliseconds since the epoch; objects that are younger are left alone */
+  sweep(startedAt: number): Promise<SweepReport>
+}
+
+export function createCore(parts: CoreParts): Core {
+  const { database, store, keyring, clock, smallLimit } = parts
+  const identities = createIdentities(database, keyring, clock)
+  const tokens = createApiTokens(database, keyring, clock)
+  const companies = createCompanies(database, keyring, clock, identities, tokens)
+  const blobs = createBlobs(database, store, keyring, clock, smallLimit)
+  const log = createEventLog(database, keyring, clock, identities)
+  const keyShares = createBoxKeyShares(database, keyring, clock, log)
+  return {
+    identities,
+    sessions: createSessions(database, clock),
+    tokens,
+    companies,
+    blobs,
+    boxes: createBoxes({
+      database,
+      keyring,
+      clock,
+      identities,
+      companies,
+      blobs,
+      log,
+      keyShares,
+    }),
+    boxMessages: createBoxMessages(keyring, blobs, log),
+    boxKeyShares: keyShares,
+    boxFiles: createBoxFiles(database),
+    sweep: (startedAt) => sweep(database, store, blobs, clock, startedAt),
+  }
+}

@@ -1,0 +1,20 @@
+import type { Kysely, Transaction } from 'kysely'
+import type { Schema } from './schema.ts'
+
+export type Reader = Kysely<Schema>
+export type Writer = Transaction<Schema>
+
+/** The database as the core sees it. */
+export interface Database {
+  /** Sees what is committed. Answers of reading requests may rest on it without waiting for the disk. */
+  readonly read: Reader
+  /**
+   * Runs `work` in one transaction and settles once everything committed so far is on the disk, also
+   * when `work` threw: a refusal ("exists", "already gone") may rest on somebody else's commit.
+   * No I/O but queries may be awaited inside `work`.
+   *
+   * @throws CoreError storage_full, storage_unavailable
+   */
+  write<T>(work: (writer: Writer) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}

@@ -1,0 +1,115 @@
+import { createSecretKey, hkdfSync, type KeyObject, randomBytes } from 'node:crypto'
+import {
+  generateIdentity,
+  type Identity,
+  open,
+  parseIdentity,
+  SealError,
+  seal,
+} from '@holdfast/seal'
+import { CoreError } from './errors.ts'
+import type { BlobStore } from './ports/blob-store.ts'
+
+const FOLDER = 'keyring/'
+const INDEX_SECRET = `${FOLDER}index.age`
+const SECRET_BYTES = 32
+/** A keyring object is an identity or a secret behind one age header; anything longer is not ours. */
+const LARGEST_OBJECT = 16 * 1024
+
+/** The keys of one epoch: what is stored now is sealed to the newest one. */
+export interface Epoch {
+  readonly number: number
+  /** Seals and opens blob parts. */
+  readonly identity: Identity
+  /** AES-256-GCM, seals and opens columns. */
+  readonly columnKey: KeyObject
+}
+
+/** The opened keyring. Nothing in it is ever written in the open or logged. */
+export interface Keyring {
+  /** The epoch that new bytes are sealed to. */
+  readonly current: Epoch
+  /** @throws CoreError integrity for an epoch that is not in the keyring */
+  epoch(number: number): Epoch
+  /** A key for equality or search tokens; the same for all epochs. */
+  indexKey(purpose: 'email'): KeyObject
+}
+
+/** A keyring that the root key does not open, or that is not there; the message says which. */
+export class KeyringError extends Error {
+  override name = 'KeyringError'
+}
+
+/** Makes the first epoch of a new store. Safe to repeat when it was interrupted. */
+export async function createKeyring(store: BlobStore, root: Identity): Promise<void> {
+  await putSealed(store, root, INDEX_SECRET, randomBytes(SECRET_BYTES))
+  await putSealed(store, root, `${FOLDER}1.columns.age`, randomBytes(SECRET_BYTES))
+  // The identity comes last: an epoch exists when its identity does.
+  const identity = generateIdentity(root.kind)
+  await putSealed(store, root, `${FOLDER}1.age`, Buffer.from(identity.toString()))
+}
+
+/** @throws KeyringError when the keyring is missing, damaged, or sealed to another root key */
+export async function openKeyring(store: BlobStore, root: Identity): Promise<Keyring> {
+  const numbers: number[] = []
+  for await (const { name } of store.list(FOLDER)) {
+    const number = /^keyring\/([1-9][0-9]*)\.age$/.exec(name)?.[1]
+    if (number) numbers.push(Number(number))
+  }
+  if (numbers.length === 0) throw new KeyringError('the keyring is missing')
+
+  const epochs = new Map<number, Epoch>()
+  for (const number of numbers.sort((a, b) => a - b)) {
+    const identity = await getSealed(store, root, `${FOLDER}${number}.age`)
+    const columns = await getSealed(store, root, `${FOLDER}${number}.columns.age`)
+    epochs.set(number, {
+      number,
+      identity: parseIdentity(Buffer.from(identity).toString('utf8')),
+      columnKey: derive(columns, 'columns'),
+    })
+  }
+  const current = [...epochs.values()].at(-1) as Epoch
+  const indexSecret = await getSealed(store, root, INDEX_SECRET)
+  const emailKey = derive(indexSecret, 'index/email')
+
+  return {
+    current,
+    epoch(number) {
+      const epoch = epochs.get(number)
+      if (!epoch) throw new CoreError('integrity', `epoch ${number} is not in the keyring`)
+      return epoch
+    },
+    indexKey: () => emailKey,
+  }
+}
+
+function derive(secret: Uint8Array, purpose: string): KeyObject {
+  return createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', `holdfast/1/${purpose}`, 32)))
+}
+
+async function putSealed(
+  store: BlobStore,
+  root: Identity,
+  name: string,
+  plain: Uint8Array,
+): Promise<void> {
+  const writer = await store.create(name)
+  await writer.write([seal([root.recipient], plain)])
+  await writer.commit()
+}
+
+async function getSealed(store: BlobStore, root: Identity, name: string): Promise<Uint8Array> {
+  try {
+    const object = await store.open(name)
+    try {
+      return open([root], await object.read(0, Math.min(object.size, LARGEST_OBJECT)))
+    } finally {
+      await object.close()
+    }
+  } catch (error) {
+    if (error instanceof SealError && error.code === 'no_match') {
+      throw new KeyringError(`the root key does not open ${name}`, { cause: error })
+    }
+    throw new KeyringError(`${name} is missing or damaged`, { cause: error })
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * Where sealed objects are kept: a folder on a disk. Names are slash-separated paths of lower-case
+ * letters, digits, dots and dashes; an object is written once and never changed.
+ */
+export interface BlobStore {
+  /** Begins a new object. Nothing is visible under `name` before `commit`. */
+  create(name: string): Promise<ObjectWriter>
+  /** @throws CoreError file_not_found when there is no object of that name */
+  open(name: string): Promise<ObjectReader>
+  /** Removes objects; those that are gone already are no error. Durable when it settles. */
+  remove(names: readonly string[]): Promise<void>
+  /** Every object below `prefix`, in no order. */
+  list(prefix: string): AsyncIterable<ObjectEntry>
+  /** Takes an object away from its name but keeps it until `emptyTrash` (for objects nobody refers to). */
+  moveToTrash(name: string): Promise<void>
+  /** Removes for good what went to the trash before `before`; answers how many. */
+  emptyTrash(before: number): Promise<number>
+  /** Removes what unfinished writers of earlier processes left. */
+  clearUnfinished(): Promise<void>
+}
+
+export interface ObjectWriter {
+  /** Appends pieces in order and takes ownership of them. Settles when more may be handed over. */
+  write(pieces: readonly Uint8Array[]): Promise<void>
+  /** Makes the object durable and visible. */
+  commit(): Promise<void>
+  /** Forgets the object; safe at any time before `commit`. */
+  abort(): Promise<void>
+}
+
+export interface ObjectReader {
+  /** Bytes. */
+  readonly size: number
+  /** Exactly `length` bytes from `offset`. @throws CoreError integrity when the object is shorter */
+  read(offset: number, length: number): Promise<Uint8Array>
+  close(): Promise<void>
+}
+
+export interface ObjectEntry {
+  readonly name: string
+  /** Milliseconds since the epoch. */
+  readonly changedAt: number
+}

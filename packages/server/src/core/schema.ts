@@ -1,0 +1,203 @@
+import type { Generated, Insertable, Selectable } from 'kysely'
+
+/**
+ * The tables, as TypeScript sees them. What every table and column means is written in
+ * `docs/database.md`; a test holds that page against the migrated database.
+ */
+export interface Schema {
+  meta: MetaTable
+  identity: IdentityTable
+  session: SessionTable
+  api_token: ApiTokenTable
+  company: CompanyTable
+  company_member: CompanyMemberTable
+  blob: BlobTable
+  blob_part: BlobPartTable
+  small_content: SmallContentTable
+  box: BoxTable
+  box_member: BoxMemberTable
+  box_event: BoxEventTable
+  box_key_share: BoxKeyShareTable
+}
+
+declare const sealedAs: unique symbol
+/** A sealed column: bytes that only `SealedColumn<T>` makes and opens, so that no text gets in by mistake. */
+export type Sealed<T> = Uint8Array & { readonly [sealedAs]: T }
+
+/** Milliseconds since 1970-01-01T00:00:00Z. */
+export type Instant = number
+
+export interface MetaTable {
+  key: string
+  value: string
+}
+
+export type IdentityKind = 'person' | 'application' | 'organisation'
+
+/** The human text of an identity, all of it sealed in one value. */
+export interface IdentityProfile {
+  email: string | null
+  displayName: string
+  avatarUrl: string | null
+  /** IANA name. */
+  timeZone: string
+  notifications: 'minimal' | 'moderate' | 'frequent'
+  color: string | null
+  /** Public keys that the person's client published, by the name the client gave them. */
+  publicKeys: Partial<Record<string, string>>
+}
+
+export interface IdentityTable {
+  id: string
+  kind: IdentityKind
+  account_id: string | null
+  email_index: Uint8Array | null
+  sealed: Sealed<IdentityProfile>
+  created_at: Instant
+}
+
+/** Assurance: 1 e-mailed code, 2 password, 3 one-time code, 4 passkey. */
+export type Acr = 1 | 2 | 3 | 4
+
+export interface SessionTable {
+  id: string
+  token_hash: Uint8Array
+  identity_id: string
+  acr: Acr
+  created_at: Instant
+  expires_at: Instant
+}
+
+export interface ApiTokenTable {
+  id: string
+  identity_id: string
+  token_hash: Uint8Array
+  sealed: Sealed<{ name: string }>
+  created_at: Instant
+  last_used_at: Instant | null
+  expires_at: Instant | null
+}
+
+export interface CompanyTable {
+  id: string
+  sealed: Sealed<{ name: string }>
+  created_at: Instant
+}
+
+export type CompanyRole = 'owner' | 'manager' | 'member' | 'application'
+
+export interface CompanyMemberTable {
+  company_id: string
+  identity_id: string
+  role: CompanyRole
+  created_at: Instant
+}
+
+export interface BlobTable {
+  id: string
+  state: 'stored' | 'deleting'
+  size: number
+  created_at: Instant
+}
+
+/** What a part must be, held against the stored object before its first byte is used. */
+export interface PartSeal {
+  /** SHA-256 over age header and payload nonce, base64. */
+  digest: string
+  plainSize: number
+  sealedSize: number
+}
+
+export interface BlobPartTable {
+  blob_id: string
+  number: number
+  plain_size: number
+  sealed_size: number
+  epoch: number
+  sealed: Sealed<PartSeal>
+}
+
+export interface SmallContentTable {
+  blob_id: string
+  sealed: Sealed<Uint8Array>
+}
+
+export type AccessMode = 'limited' | 'public'
+
+/** The human text of a box. */
+export interface BoxText {
+  title: string
+  publicKey: string
+}
+
+export interface BoxTable {
+  id: string
+  owner_org_id: string
+  creator_id: string
+  access_mode: AccessMode
+  last_event: number
+  used_bytes: number
+  sealed: Sealed<BoxText>
+  created_at: Instant
+}
+
+export interface BoxMemberTable {
+  box_id: string
+  identity_id: string
+  muted: 0 | 1
+  seen_event: number
+  joined_at: Instant
+}
+
+export type BoxEventType =
+  | 'create'
+  | 'msg.text'
+  | 'msg.file'
+  | 'msg.delete'
+  | 'member.join'
+  | 'member.leave'
+  | 'state.access_mode'
+  | 'state.key_share'
+
+/** Content that the sender's client encrypted, and the key it was encrypted to. */
+export interface EncryptedMessage {
+  encrypted: string
+  publicKey: string
+}
+
+/** What an event says, by type; the types that are not named say nothing. */
+export type EventContent =
+  | ({ type: 'msg.text' } & EncryptedMessage)
+  | ({ type: 'msg.file'; fileId: string } & EncryptedMessage)
+  | { type: 'create'; ownerOrgId: string; publicKey: string; title: string }
+  | { type: 'state.access_mode'; value: AccessMode }
+
+export interface BoxEventTable {
+  n: Generated<number>
+  id: string
+  box_id: string
+  type: BoxEventType
+  sender_id: string
+  referrer_id: string | null
+  blob_id: string | null
+  size: number
+  sealed: Sealed<EventContent> | null
+  created_at: Instant
+  deleted_at: Instant | null
+  deleted_by: string | null
+}
+
+export interface KeyShare {
+  misakeyShare: string
+  encryptedInvitationKeyShare: string
+}
+
+export interface BoxKeyShareTable {
+  hash: string
+  box_id: string
+  sealed: Sealed<KeyShare>
+  created_at: Instant
+}
+
+export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>
+export type NewRow<Table extends keyof Schema> = Insertable<Schema[Table]>

@@ -1,0 +1,45 @@
+import type { FastifyPluginAsync } from 'fastify'
+import { refuseOtherMethods } from '../../http/method-not-allowed.ts'
+import { acceptForms } from '../../http/multipart.ts'
+import type { DialectOptions } from '../dialect.ts'
+import { guard } from './auth.ts'
+import { createErrorHandler, MisakeyError, sendError } from './errors.ts'
+import { boxFileRoutes } from './routes/box-files.ts'
+import { boxKeyShareRoutes } from './routes/box-key-shares.ts'
+import { boxRoutes } from './routes/boxes.ts'
+import { eventRoutes } from './routes/events.ts'
+import { identityRoutes } from './routes/identities.ts'
+import { sessionRoutes } from './routes/session.ts'
+
+/**
+ * Misakey's boxes, at the root of the address space: paths that belong to nobody else are answered in
+ * its shape too. What the seeds say, what they leave open and what was chosen: `docs/dialects/misakey.md`.
+ */
+export const misakey: FastifyPluginAsync<DialectOptions> = async (app, options) => {
+  app.setErrorHandler(createErrorHandler(options.settings.boxFileMaxMb))
+  app.setNotFoundHandler((_request, reply) =>
+    sendError(reply, new MisakeyError(404, 'not_defined', 'Not Found')),
+  )
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers({
+      'x-request-id': request.id,
+      'x-fapi-interaction-id': request.id,
+      'cache-control': 'no-store, no-cache',
+      'referrer-policy': 'origin',
+      vary: 'Cookie, Origin',
+    })
+  })
+  guard(app, options.core)
+
+  const otherMethods = refuseOtherMethods(app)
+  sessionRoutes(app, options)
+  identityRoutes(app, options)
+  boxRoutes(app, options)
+  boxKeyShareRoutes(app, options)
+  eventRoutes(app, options)
+  await app.register(async (scope) => {
+    acceptForms(scope)
+    boxFileRoutes(scope, options)
+  })
+  otherMethods.finish()
+}

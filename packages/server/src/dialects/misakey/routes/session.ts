@@ -1,0 +1,19 @@
+import type { FastifyInstance } from 'fastify'
+import type { DialectOptions } from '../../dialect.ts'
+import { actorOf, clearSessionCookies, issueCsrfToken } from '../auth.ts'
+
+/** `docs/dialects/misakey.md`, signing in. */
+export function sessionRoutes(app: FastifyInstance, { core, settings }: DialectOptions): void {
+  const secure = settings.publicUrl.startsWith('https:')
+
+  app.get('/csrf', { config: { public: true } }, async (request, reply) => ({
+    csrf_token: issueCsrfToken(request, reply, secure),
+  }))
+
+  app.post('/auth/logout', async (request, reply) => {
+    const { sessionId } = actorOf(request)
+    if (sessionId) await core.sessions.end(sessionId)
+    clearSessionCookies(reply, secure)
+    return reply.code(204).send()
+  })
+}

@@ -1,0 +1,87 @@
+import { Readable } from 'node:stream'
+import { create as contentDisposition } from 'content-disposition'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { evaluateConditions } from './conditions.ts'
+import { type ByteRange, requestedRange } from './range.ts'
+import { RequestError } from './request-error.ts'
+
+/** Stored bytes that somebody may have. */
+export interface Download {
+  /** Bytes. */
+  readonly size: number
+  /** The opaque version; content under one version never changes. */
+  readonly version: string
+  readonly type: string
+  /** Offered to the person who saves it; without one the client chooses. */
+  readonly filename?: string
+  /** The bytes from `start` up to but not including `end`, authenticated. */
+  read(start: number, end: number): AsyncGenerator<Uint8Array>
+}
+
+/**
+ * Answers GET and HEAD with stored bytes: whole or one range, conditional requests (RFC 9110), and
+ * headers that keep a browser from running what somebody uploaded. The first bytes are opened before
+ * the head goes out, so that damage there is a clean 5xx; damage further on cuts the connection.
+ *
+ * @throws RequestError precondition_failed, range_not_satisfiable, or what `read` throws at first
+ */
+export async function sendDownload(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  download: Download,
+): Promise<FastifyReply> {
+  const etag = `"${download.version}"`
+  reply.headers({
+    'accept-ranges': 'bytes',
+    etag,
+    'cache-control': 'private, no-cache',
+    'content-disposition': contentDisposition(download.filename),
+    'content-security-policy': "sandbox; default-src 'none'",
+    'cross-origin-resource-policy': 'same-origin',
+    'referrer-policy': 'no-referrer',
+  })
+  if (evaluateConditions(request.headers, etag) === 'not_modified') return reply.code(304).send()
+
+  const range = request.method === 'GET' ? rangeOf(request, reply, download, etag) : undefined
+  const { start, end } = range ?? { start: 0, end: download.size }
+  reply.headers({ 'content-type': download.type, 'content-length': end - start })
+  if (range) {
+    reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${download.size}`)
+  }
+  if (request.method === 'HEAD') return reply.send()
+  return reply.send(await openedStream(request, download.read(start, end)))
+}
+
+function rangeOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  download: Download,
+  etag: string,
+): ByteRange | undefined {
+  const range = requestedRange(request.headers, download.size, etag)
+  if (range !== 'unsatisfiable') return range
+  reply.header('content-range', `bytes */${download.size}`)
+  throw new RequestError('range_not_satisfiable', 'the range lies outside of the file')
+}
+
+/** A stream of the bytes, once the first of them are there. */
+async function openedStream(
+  request: FastifyRequest,
+  bytes: AsyncGenerator<Uint8Array>,
+): Promise<Readable> {
+  const first = await bytes.next()
+  return Readable.from(
+    (async function* () {
+      try {
+        if (!first.done) yield first.value
+        yield* bytes
+      } catch (error) {
+        request.server.reportFailure(request, error)
+        throw error
+      } finally {
+        await bytes.return(undefined)
+      }
+    })(),
+    { objectMode: false },
+  )
+}

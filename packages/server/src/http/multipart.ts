@@ -1,0 +1,134 @@
+import { finished, type Readable } from 'node:stream'
+import { Busboy, type BusboyInstance } from '@fastify/busboy'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { RequestError } from './request-error.ts'
+
+/** How long a client may send nothing in the middle of a body. */
+export const BODY_IDLE_MS = 30_000
+
+const LIMITS = {
+  fieldNameSize: 256,
+  fieldSize: 1024 * 1024,
+  fields: 50,
+  files: 10,
+  parts: 60,
+  headerPairs: 50,
+  headerSize: 16 * 1024,
+}
+
+/** A file part as it arrives. */
+export interface FilePart {
+  /** As the client wrote it, or undefined when it gave none. */
+  readonly filename: string | undefined
+  readonly type: string
+  readonly bytes: AsyncIterable<Uint8Array>
+}
+
+/** What to do with the one file of a form. */
+export interface FileReceiver<T> {
+  /** The name of the part that is taken; further ones and other files are skipped. */
+  readonly field: string
+  receive(part: FilePart): Promise<T>
+  /** Forgets what was received, when the rest of the form cannot be used. */
+  drop(received: T): Promise<void>
+}
+
+export interface Form<T> {
+  /** Text fields; of several with one name the first. */
+  readonly fields: ReadonlyMap<string, string>
+  readonly file: T | undefined
+}
+
+/** Leaves every body of the routes in this scope unread, for `readForm`. */
+export function acceptForms(scope: FastifyInstance): void {
+  scope.removeAllContentTypeParsers()
+  scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
+}
+
+/**
+ * Reads a `multipart/form-data` body, its fields in any order, with backpressure from the receiver
+ * to the socket.
+ *
+ * @throws RequestError form_expected, form_malformed, form_too_large, body_incomplete, body_timeout,
+ *   or what `receive` throws; whatever was received is dropped then
+ */
+export async function readForm<T>(
+  request: FastifyRequest,
+  receiver: FileReceiver<T>,
+  idleMs = BODY_IDLE_MS,
+): Promise<Form<T>> {
+  const parser = createParser(request, receiver.field)
+  const fields = new Map<string, string>()
+  let receiving: Promise<T> | undefined
+  let taken: Readable | undefined
+
+  try {
+    await new Promise<void>((resolve, reject) => {
+      parser.on('field', (name, value, nameCut, valueCut) => {
+        if (nameCut || valueCut) reject(tooLarge(`the field ${name} is too long`))
+        else if (!fields.has(name)) fields.set(name, value)
+      })
+      parser.on('file', (name, stream, filename, _encoding, type) => {
+        // Its end is awaited below; without this an early end would be an uncaught error.
+        stream.on('error', () => undefined)
+        if (taken || name !== receiver.field) {
+          stream.resume()
+          return
+        }
+        taken = stream
+        receiving = receiver.receive({ filename: filename || undefined, type, bytes: stream })
+        receiving.catch(reject)
+      })
+      for (const limit of ['partsLimit', 'filesLimit', 'fieldsLimit'] as const) {
+        parser.on(limit, () => reject(tooLarge('the form has too many parts')))
+      }
+      parser.on('error', (cause) => {
+        reject(new RequestError('form_malformed', 'the form is malformed', { cause }))
+      })
+      parser.on('finish', resolve)
+      watch(request, idleMs, reject)
+      request.raw.pipe(parser)
+    })
+    return { fields, file: await receiving }
+  } catch (error) {
+    request.raw.unpipe(parser)
+    taken?.destroy(error as Error)
+    const received = await receiving?.catch(() => undefined)
+    if (received !== undefined) await receiver.drop(received)
+    throw error
+  }
+}
+
+function createParser(request: FastifyRequest, fileField: string): BusboyInstance {
+  const contentType = request.headers['content-type'] ?? ''
+  if (!/^multipart\/form-data\b/i.test(contentType)) {
+    throw new RequestError('form_expected', 'the body must be multipart/form-data')
+  }
+  try {
+    return new Busboy({
+      headers: { ...request.headers, 'content-type': contentType },
+      limits: LIMITS,
+      preservePath: true,
+      isPartAFile: (name, _type, filename) => filename !== undefined || name === fileField,
+    })
+  } catch (cause) {
+    throw new RequestError('form_malformed', 'the form is malformed', { cause })
+  }
+}
+
+function tooLarge(message: string): RequestError {
+  return new RequestError('form_too_large', message)
+}
+
+/** Notices a client that leaves or falls silent before the body's end. */
+function watch(request: FastifyRequest, idleMs: number, fail: (error: RequestError) => void): void {
+  const { raw } = request
+  const timer = setTimeout(() => {
+    fail(new RequestError('body_timeout', 'the body did not arrive in time'))
+  }, idleMs)
+  raw.on('data', () => timer.refresh())
+  finished(raw, { writable: false }, (error) => {
+    clearTimeout(timer)
+    if (error) fail(new RequestError('body_incomplete', 'the body ended early', { cause: error }))
+  })
+}

@@ -1,0 +1,139 @@
+import type { Identity } from '@holdfast/seal'
+import type { Config } from './config.ts'
+import { type Core, createCore } from './core/core.ts'
+import type { Database } from './core/database.ts'
+import { createKeyring, openKeyring } from './core/keyring.ts'
+import type { BlobStore } from './core/ports/blob-store.ts'
+import { openDiskStore } from './store/blobs/disk.ts'
+import { migrate, SCHEMA_VERSION, schemaVersion } from './store/database/migrate.ts'
+import { databaseExists, openCommandDatabase, openServerDatabase } from './store/database/sqlite.ts'
+import {
+  FolderError,
+  folderPaths,
+  lockFolder,
+  readMarker,
+  type VolumeMarker,
+  writeMarker,
+} from './store/folder.ts'
+import { createRootKey, RootKeyError, readRootKey } from './store/root-key.ts'
+
+/** An opened store. */
+export interface Opened {
+  readonly core: Core
+  /** Whether this start made the root key. */
+  readonly madeRootKey: boolean
+  close(): Promise<void>
+}
+
+/**
+ * Opens the store for the server: takes the folder's lock, makes what a new store needs, migrates.
+ * A wrong or missing key is found out here, before anything is served.
+ *
+ * @param onFailure told of failures after which nothing may be acknowledged any more
+ * @throws FolderError, RootKeyError, KeyringError
+ */
+export async function openForServer(
+  config: Config,
+  clock: () => number,
+  onFailure: (error: Error) => void,
+): Promise<Opened> {
+  const unlock = await lockFolder(config.data)
+  try {
+    let marker = await readMarker(config.data)
+    const known = await readRootKey(config.rootKeyFile, config.data)
+    if (!known && marker) throw missingKey(config, marker)
+    const root = known ?? (await createRootKey(config.rootKeyFile, config.recipient))
+    marker ??= await writeMarker(config.data, root.recipient.toString())
+    refuseOtherKey(root, marker)
+
+    const store = await openDiskStore(config.data)
+    const file = folderPaths(config.data).database
+    if (!databaseExists(file)) await prepareNewStore(config, store, root)
+    const keyring = await openKeyring(store, root)
+    await store.clearUnfinished()
+    const database = await openServerDatabase(file, migrate, onFailure)
+    await bindToVolume(database, marker)
+    return {
+      core: createCore({ database, store, keyring, clock, smallLimit: config.smallLimit }),
+      madeRootKey: known === undefined,
+      async close() {
+        await database.close()
+        unlock()
+      },
+    }
+  } catch (error) {
+    unlock()
+    throw error
+  }
+}
+
+/**
+ * Opens the store for a command, beside a running server or without one. Creates and migrates nothing.
+ *
+ * @throws FolderError, RootKeyError, KeyringError
+ */
+export async function openForCommand(config: Config, clock: () => number): Promise<Opened> {
+  const marker = await readMarker(config.data)
+  const file = folderPaths(config.data).database
+  if (!marker || !databaseExists(file)) {
+    throw new FolderError(`there is no store in ${config.data}: start the server once`)
+  }
+  const root = await readRootKey(config.rootKeyFile, config.data)
+  if (!root) throw missingKey(config, marker)
+  refuseOtherKey(root, marker)
+  const store = await openDiskStore(config.data)
+  const keyring = await openKeyring(store, root)
+  const database = await openCommandDatabase(file)
+  const version = await schemaVersion(database.read)
+  if (version !== SCHEMA_VERSION) {
+    await database.close()
+    throw new FolderError(
+      `${config.data} has schema ${version ?? 'none'}, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
+    )
+  }
+  return {
+    core: createCore({ database, store, keyring, clock, smallLimit: config.smallLimit }),
+    madeRootKey: false,
+    close: () => database.close(),
+  }
+}
+
+/** The keyring of a store without a database: new, or interrupted before its first database. */
+async function prepareNewStore(config: Config, store: BlobStore, root: Identity): Promise<void> {
+  for await (const _ of store.list('blobs/')) {
+    throw new FolderError(`${config.data} holds blobs but no database: restore holdfast.db`)
+  }
+  for await (const { name } of store.list('keyring/')) if (name === 'keyring/1.age') return
+  await createKeyring(store, root)
+}
+
+/** A database that was copied in from another store would not know this folder's blobs. */
+async function bindToVolume(database: Database, marker: VolumeMarker): Promise<void> {
+  const key = 'volume'
+  const row = await database.read
+    .selectFrom('meta')
+    .select('value')
+    .where('key', '=', key)
+    .executeTakeFirst()
+  if (!row) {
+    await database.write((writer) =>
+      writer.insertInto('meta').values({ key, value: marker.volume }).execute(),
+    )
+  } else if (row.value !== marker.volume) {
+    await database.close()
+    throw new FolderError('the database and the volume marker belong to different stores')
+  }
+}
+
+function missingKey(config: Config, marker: VolumeMarker): RootKeyError {
+  return new RootKeyError(
+    `the root key ${config.rootKeyFile} is missing; this store needs the one of ${marker.root}`,
+  )
+}
+
+function refuseOtherKey(root: Identity, marker: VolumeMarker): void {
+  if (root.recipient.toString() === marker.root) return
+  throw new RootKeyError(
+    `wrong root key: this is ${root.recipient}, this store needs the one of ${marker.root}`,
+  )
+}

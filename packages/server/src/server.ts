@@ -1,0 +1,78 @@
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { buildApp } from './app.ts'
+import type { Config } from './config.ts'
+import type { Core } from './core/core.ts'
+import { openForServer } from './open.ts'
+
+const SWEEP_EVERY_MS = 3600 * 1000
+
+/** A server that listens. */
+export interface Server {
+  readonly app: FastifyInstance
+  readonly core: Core
+  /** Where it listens, as an http address. */
+  readonly address: string
+  readonly madeRootKey: boolean
+  /** Lets running requests end, then gives the store free. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens the store, listens, and cleans up behind earlier crashes while it already serves.
+ *
+ * @param onFailure told when nothing can be acknowledged any more: the process should end
+ * @throws FolderError, RootKeyError, KeyringError
+ */
+export async function startServer(
+  config: Config,
+  logger: FastifyBaseLogger,
+  onFailure: (error: Error) => void,
+  clock: () => number = Date.now,
+): Promise<Server> {
+  const startedAt = clock()
+  const store = await openForServer(config, clock, onFailure)
+  try {
+    const app = await buildApp(store.core, config, logger)
+    const address = await app.listen({ host: config.host, port: config.port })
+    const sweeper = startSweeper(store.core, logger, startedAt)
+    return {
+      app,
+      core: store.core,
+      address,
+      madeRootKey: store.madeRootKey,
+      async close() {
+        await app.close()
+        await sweeper.stop()
+        await store.close()
+      },
+    }
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+function startSweeper(
+  core: Core,
+  logger: FastifyBaseLogger,
+  startedAt: number,
+): { stop(): Promise<void> } {
+  let running = Promise.resolve()
+  function run(): void {
+    running = core.sweep(startedAt).then(
+      (report) => {
+        const level = report.suspicious > 0 ? 'error' : 'info'
+        logger[level](report, 'swept')
+      },
+      (error: unknown) => logger.error({ err: error }, 'sweep failed'),
+    )
+  }
+  run()
+  const timer = setInterval(run, SWEEP_EVERY_MS)
+  return {
+    async stop() {
+      clearInterval(timer)
+      await running
+    },
+  }
+}

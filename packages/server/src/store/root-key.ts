@@ -1,0 +1,61 @@
+import { constants } from 'node:fs'
+import { open, readFile, realpath, stat } from 'node:fs/promises'
+import { dirname, resolve, sep } from 'node:path'
+import { generateIdentity, type Identity, parseIdentity } from '@holdfast/seal'
+
+/** A root key that cannot be used; the message says what the operator should do. */
+export class RootKeyError extends Error {
+  override name = 'RootKeyError'
+}
+
+/**
+ * Reads the root identity from its file.
+ *
+ * @param file an age identity file: comment lines and one identity
+ * @param data the data folder, which must not hold the file: a copied folder must not carry its key
+ * @returns undefined when there is no such file
+ * @throws RootKeyError when the file lies inside the data folder, others can read it, or it holds no identity
+ */
+export async function readRootKey(file: string, data: string): Promise<Identity | undefined> {
+  const info = await stat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  await refuseInside(file, data)
+  if (!info) return undefined
+  if ((info.mode & 0o077) !== 0) {
+    throw new RootKeyError(`others can read the root key: run chmod 600 ${file}`)
+  }
+  const line = (await readFile(file, 'utf8'))
+    .split('\n')
+    .map((text) => text.trim())
+    .find((text) => text !== '' && !text.startsWith('#'))
+  try {
+    return parseIdentity(line ?? '')
+  } catch {
+    throw new RootKeyError(`${file} holds no age identity`)
+  }
+}
+
+/** Makes a root key and writes it, durably, where no file may be yet. */
+export async function createRootKey(file: string, kind: 'x25519' | 'hybrid'): Promise<Identity> {
+  const identity = generateIdentity(kind)
+  const handle = await open(file, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600)
+  await handle.writeFile(`# Holdfast root key\n# public key: ${identity.recipient}\n${identity}\n`)
+  await handle.sync()
+  await handle.close()
+  const folder = await open(dirname(resolve(file)), 'r')
+  await folder.sync()
+  await folder.close()
+  return identity
+}
+
+async function refuseInside(file: string, data: string): Promise<void> {
+  const folder = await realpath(data).catch(() => resolve(data))
+  const parent = await realpath(dirname(resolve(file))).catch(() => dirname(resolve(file)))
+  if (parent === folder || parent.startsWith(folder + sep)) {
+    throw new RootKeyError(
+      `the root key ${file} lies inside the data folder: move it out, so that a copied folder does not carry its own key`,
+    )
+  }
+}
