@@ -4,7 +4,14 @@
  * All cases of a table run in turn, round after round, so that whatever else the machine does hits them
  * alike; only the ratios within one run mean something. `--json` prints the figures for programs.
  */
-import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  diffieHellman,
+  generateKeyPairSync,
+  randomBytes,
+} from 'node:crypto'
 import { availableParallelism, loadavg } from 'node:os'
 import {
   CHUNK_SIZE,
@@ -29,7 +36,7 @@ const TOTAL = 256 * MIB
  * cache, as bytes from a socket or a page just read do; so a needless copy stands out, and what is
  * measured is not how fast the memory is.
  */
-const WARM = 2 * MIB
+const WARM = 4 * MIB
 const BULK_ROUNDS = 9
 const SMALL_ROUNDS = 15
 const SMALL_CALLS = 200
@@ -213,6 +220,11 @@ function small(): Small[] {
         for (let count = 0; count < SMALL_CALLS; count++) call()
       },
     })
+  // The floor of every X25519 seal, to tell a slow machine from slow code.
+  const { publicKey } = generateKeyPairSync('x25519')
+  add('bare X25519: new key, agree', () => {
+    diffieHellman({ privateKey: generateKeyPairSync('x25519').privateKey, publicKey })
+  })
   for (const kind of ['x25519', 'hybrid'] as const) {
     const identity = identities[kind]
     const to = [identity.recipient]

@@ -18,6 +18,11 @@ export interface Config {
   readonly boxFileMaxMb: number
   /** Bytes. */
   readonly smallLimit: number
+  readonly quotaRules: {
+    /** Bytes. */
+    readonly base: number
+    readonly enforced: boolean
+  }
   /** Asked for by `GET /metrics`, which is not there without it. */
   readonly metricsToken: string | undefined
   readonly logLevel: string
@@ -57,6 +62,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     allowedOrigins: read.list('HOLDFAST_ALLOWED_ORIGINS'),
     boxFileMaxMb: read.integer('HOLDFAST_BOX_FILE_MAX_MB', 8, 1, 1024 * 1024),
     smallLimit: read.integer('HOLDFAST_SMALL_MAX_KB', 64, 0, LARGEST_SMALL_KB) * 1024,
+    quotaRules: {
+      base: read.integer('HOLDFAST_QUOTA_MB', 100, 0, 1024 ** 3) * 1024 * 1024,
+      enforced: read.choice('HOLDFAST_QUOTA_ENFORCED', ['0', '1'], '0') === '1',
+    },
     metricsToken: read.secret('HOLDFAST_METRICS_TOKEN'),
     logLevel: read.choice('HOLDFAST_LOG_LEVEL', LOG_LEVELS, 'info'),
   })

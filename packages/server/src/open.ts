@@ -54,7 +54,7 @@ export async function openForServer(
     const database = await openServerDatabase(file, migrate, onFailure)
     await bindToVolume(database, marker)
     return {
-      core: createCore({ database, store, keyring, clock, smallLimit: config.smallLimit }),
+      core: createCore({ database, store, keyring, clock, ...config }),
       madeRootKey: known === undefined,
       async close() {
         await database.close()
@@ -92,7 +92,7 @@ export async function openForCommand(config: Config, clock: () => number): Promi
     )
   }
   return {
-    core: createCore({ database, store, keyring, clock, smallLimit: config.smallLimit }),
+    core: createCore({ database, store, keyring, clock, ...config }),
     madeRootKey: false,
     close: () => database.close(),
   }

@@ -139,6 +139,7 @@ export function createBlobs(
       .set({ state: 'deleting' })
       .where('id', '=', blobId)
       .where(sql<boolean>`not exists (select 1 from box_event where blob_id = ${blobId})`)
+      .where(sql<boolean>`not exists (select 1 from saved_file where blob_id = ${blobId})`)
       .executeTakeFirst()
     if (marked.numUpdatedRows === 0n) return false
     const { numDeletedRows } = await writer

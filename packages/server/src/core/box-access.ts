@@ -54,3 +54,20 @@ export async function requireCreator(
   const box = await findBox(reader, boxId)
   if (box.creator_id !== identityId) throw new CoreError('not_creator', 'not the creator')
 }
+
+/** @throws CoreError file_forbidden when no box that somebody is a member of now holds the file */
+export async function requireFileInBox(
+  reader: Reader,
+  identityId: string,
+  fileId: string,
+): Promise<void> {
+  const link = await reader
+    .selectFrom('box_event')
+    .innerJoin('box_member', 'box_member.box_id', 'box_event.box_id')
+    .select('box_event.id')
+    .where('box_event.blob_id', '=', fileId)
+    .where('box_member.identity_id', '=', identityId)
+    .limit(1)
+    .executeTakeFirst()
+  if (!link) throw new CoreError('file_forbidden', 'not a member of a box with this file')
+}

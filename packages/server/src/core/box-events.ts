@@ -3,7 +3,7 @@ import type { Clock } from './clock.ts'
 import type { Database, Reader, Writer } from './database.ts'
 import type { Identities, Identity } from './identities.ts'
 import type { Keyring } from './keyring.ts'
-import type { BoxEventType, EventContent, Row } from './schema.ts'
+import type { BoxEventType, EncryptedMessage, EventContent, Row } from './schema.ts'
 import { sealedJson } from './sealed-column.ts'
 
 /** What members see of a box's history. */
@@ -52,6 +52,13 @@ export interface EventLog {
   append(writer: Writer, boxId: string, event: NewEvent): Promise<Row<'box_event'>>
   /** Takes the content out of a message and leaves who deleted it and when. */
   erase(writer: Writer, row: Row<'box_event'>, deletedBy: string): Promise<void>
+  /** Puts another text into a text message. */
+  rewrite(
+    writer: Writer,
+    row: Row<'box_event'>,
+    message: EncryptedMessage,
+    size: number,
+  ): Promise<void>
   find(reader: Reader, boxId: string, eventId: string): Promise<Row<'box_event'> | undefined>
   /** Newest first. */
   list(reader: Reader, boxId: string, filter: EventFilter, page: Page): Promise<BoxEvent[]>
@@ -122,14 +129,10 @@ export function createEventLog(
         })
         .returningAll()
         .executeTakeFirstOrThrow()
-      await writer
-        .updateTable('box')
-        .set((eb) => ({
-          used_bytes: eb('used_bytes', '+', size),
-          ...(isVisible(type) ? { last_event: row.n } : {}),
-        }))
-        .where('id', '=', boxId)
-        .execute()
+      if (isVisible(type)) {
+        await writer.updateTable('box').set({ last_event: row.n }).where('id', '=', boxId).execute()
+      }
+      if (size > 0) await addUsedBytes(writer, boxId, size)
       return row
     },
 
@@ -139,11 +142,19 @@ export function createEventLog(
         .set({ sealed: null, blob_id: null, size: 0, deleted_at: clock(), deleted_by: deletedBy })
         .where('n', '=', row.n)
         .execute()
-      await writer
-        .updateTable('box')
-        .set((eb) => ({ used_bytes: eb('used_bytes', '-', row.size) }))
-        .where('id', '=', row.box_id)
-        .execute()
+      await forgetEdits(writer, row)
+      await addUsedBytes(writer, row.box_id, -row.size)
+    },
+
+    async rewrite(writer, row, message, size) {
+      await forgetEdits(writer, row)
+      const sealed = column.seal(row.id, row.box_id, {
+        type: 'msg.text',
+        ...message,
+        editedAt: clock(),
+      })
+      await writer.updateTable('box_event').set({ sealed, size }).where('n', '=', row.n).execute()
+      await addUsedBytes(writer, row.box_id, size - row.size)
     },
 
     find: (reader, boxId, eventId) =>
@@ -185,4 +196,24 @@ function filtered(reader: Reader, boxId: string, filter: EventFilter) {
   return filter === 'files'
     ? events.where('type', '=', 'msg.file').where('deleted_at', 'is', null)
     : events.where('type', 'in', VISIBLE_EVENTS)
+}
+
+/** What a message said between its first and its last wording. */
+async function forgetEdits(writer: Writer, row: Row<'box_event'>): Promise<void> {
+  await writer
+    .updateTable('box_event')
+    .set({ sealed: null })
+    .where('box_id', '=', row.box_id)
+    .where('referrer_id', '=', row.id)
+    .where('type', '=', 'msg.edit')
+    .execute()
+}
+
+/** A box that was never written to has no used space, rather than none. */
+async function addUsedBytes(writer: Writer, boxId: string, bytes: number): Promise<void> {
+  await writer
+    .updateTable('box')
+    .set((eb) => ({ used_bytes: eb(eb.fn.coalesce('used_bytes', eb.lit(0)), '+', bytes) }))
+    .where('id', '=', boxId)
+    .execute()
 }

@@ -181,7 +181,7 @@ export function createBoxes(parts: {
             creator_id: creatorId,
             access_mode: 'limited',
             last_event: 0,
-            used_bytes: 0,
+            used_bytes: null,
             sealed: column.seal(id, id, { title, publicKey }),
             created_at: clock(),
           })

@@ -10,6 +10,8 @@ import type { Database } from './database.ts'
 import { createIdentities, type Identities } from './identities.ts'
 import type { Keyring } from './keyring.ts'
 import type { BlobStore } from './ports/blob-store.ts'
+import { createQuotas, type QuotaRules, type Quotas } from './quotas.ts'
+import { createSavedFiles, type SavedFiles } from './saved-files.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import { type SweepReport, sweep } from './sweep.ts'
 import { type ApiTokens, createApiTokens } from './tokens.ts'
@@ -22,6 +24,7 @@ export interface CoreParts {
   clock: Clock
   /** Content up to so many bytes lives in the database. */
   smallLimit: number
+  quotaRules: QuotaRules
 }
 
 /** Everything Holdfast does, without HTTP: what dialects and commands call. */
@@ -35,17 +38,20 @@ export interface Core {
   readonly boxMessages: BoxMessages
   readonly boxKeyShares: BoxKeyShares
   readonly boxFiles: BoxFiles
+  readonly savedFiles: SavedFiles
+  readonly quotas: Quotas
   /** @param startedAt milliseconds since the epoch; objects that are younger are left alone */
   sweep(startedAt: number): Promise<SweepReport>
 }
 
 export function createCore(parts: CoreParts): Core {
-  const { database, store, keyring, clock, smallLimit } = parts
+  const { database, store, keyring, clock, smallLimit, quotaRules } = parts
   const identities = createIdentities(database, keyring, clock)
   const tokens = createApiTokens(database, keyring, clock)
   const companies = createCompanies(database, keyring, clock, identities, tokens)
   const blobs = createBlobs(database, store, keyring, clock, smallLimit)
   const log = createEventLog(database, keyring, clock, identities)
+  const quotas = createQuotas(database, clock, quotaRules)
   const keyShares = createBoxKeyShares(database, keyring, clock, log)
   return {
     identities,
@@ -63,9 +69,11 @@ export function createCore(parts: CoreParts): Core {
       log,
       keyShares,
     }),
-    boxMessages: createBoxMessages(keyring, blobs, log),
+    boxMessages: createBoxMessages(keyring, blobs, log, quotas),
     boxKeyShares: keyShares,
     boxFiles: createBoxFiles(database),
+    savedFiles: createSavedFiles(database, keyring, clock, blobs, quotas),
+    quotas,
     sweep: (startedAt) => sweep(database, store, blobs, clock, startedAt),
   }
 }

@@ -18,6 +18,8 @@ export interface Schema {
   box_member: BoxMemberTable
   box_event: BoxEventTable
   box_key_share: BoxKeyShareTable
+  saved_file: SavedFileTable
+  quotum: QuotumTable
 }
 
 declare const sealedAs: unique symbol
@@ -136,7 +138,7 @@ export interface BoxTable {
   creator_id: string
   access_mode: AccessMode
   last_event: number
-  used_bytes: number
+  used_bytes: number | null
   sealed: Sealed<BoxText>
   created_at: Instant
 }
@@ -153,6 +155,7 @@ export type BoxEventType =
   | 'create'
   | 'msg.text'
   | 'msg.file'
+  | 'msg.edit'
   | 'msg.delete'
   | 'member.join'
   | 'member.leave'
@@ -167,8 +170,9 @@ export interface EncryptedMessage {
 
 /** What an event says, by type; the types that are not named say nothing. */
 export type EventContent =
-  | ({ type: 'msg.text' } & EncryptedMessage)
+  | ({ type: 'msg.text'; editedAt?: Instant } & EncryptedMessage)
   | ({ type: 'msg.file'; fileId: string } & EncryptedMessage)
+  | ({ type: 'msg.edit' } & EncryptedMessage)
   | { type: 'create'; ownerOrgId: string; publicKey: string; title: string }
   | { type: 'state.access_mode'; value: AccessMode }
 
@@ -196,6 +200,29 @@ export interface BoxKeyShareTable {
   hash: string
   box_id: string
   sealed: Sealed<KeyShare>
+  created_at: Instant
+}
+
+/** What a client encrypted about a file that it keeps; both verbatim. */
+export interface SavedFileText {
+  encryptedMetadata: string
+  keyFingerprint: string
+}
+
+export interface SavedFileTable {
+  n: Generated<number>
+  id: string
+  identity_id: string
+  blob_id: string
+  sealed: Sealed<SavedFileText>
+  created_at: Instant
+}
+
+export interface QuotumTable {
+  id: string
+  identity_id: string
+  value: number
+  origin: 'base'
   created_at: Instant
 }
 

@@ -47,6 +47,9 @@ const CORE_DETAILS: Partial<Record<CoreErrorCode, Details>> = {
   key_share_not_found: { other_share_hash: 'not_found' },
   key_share_taken: { other_share_hash: 'conflict' },
   file_not_found: { id: 'not_found' },
+  saved_file_not_found: { id: 'not_found' },
+  saved_file_forbidden: { id: 'forbidden' },
+  quota_exceeded: { quota: 'invalid' },
 }
 
 /** Turns whatever was thrown into an answer of this dialect. */
@@ -141,11 +144,10 @@ function refusalOfValidation(error: FastifyError): MisakeyError {
   )
 }
 
-/** @param faults by field */
-export function fieldErrors(
-  faults: Record<string, Fault>,
-  origin: Origin = 'not_defined',
-): MisakeyError {
+/** What is wrong, by field. */
+export type Faults = Record<string, Fault>
+
+export function fieldErrors(faults: Faults, origin: Origin = 'not_defined'): MisakeyError {
   const sorted = Object.entries(faults).sort(([a], [b]) => a.localeCompare(b))
   const desc = `${sorted.map(([field, { message }]) => `${field}: ${message}`).join('; ')}.`
   const details = Object.fromEntries(sorted.map(([field, { detail }]) => [field, detail]))

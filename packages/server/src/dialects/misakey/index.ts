@@ -4,11 +4,13 @@ import { acceptForms } from '../../http/multipart.ts'
 import type { DialectOptions } from '../dialect.ts'
 import { guard } from './auth.ts'
 import { createErrorHandler, MisakeyError, sendError } from './errors.ts'
-import { boxFileRoutes } from './routes/box-files.ts'
+import { boxFileRoutes, boxFileUploadRoutes } from './routes/box-files.ts'
 import { boxKeyShareRoutes } from './routes/box-key-shares.ts'
 import { boxRoutes } from './routes/boxes.ts'
 import { eventRoutes } from './routes/events.ts'
 import { identityRoutes } from './routes/identities.ts'
+import { quotaRoutes } from './routes/quotas.ts'
+import { savedFileRoutes, savedFileUploadRoutes } from './routes/saved-files.ts'
 import { sessionRoutes } from './routes/session.ts'
 
 /**
@@ -37,9 +39,13 @@ export const misakey: FastifyPluginAsync<DialectOptions> = async (app, options) 
   boxRoutes(app, options)
   boxKeyShareRoutes(app, options)
   eventRoutes(app, options)
+  boxFileRoutes(app, options)
+  savedFileRoutes(app, options)
+  quotaRoutes(app, options)
   await app.register(async (scope) => {
     acceptForms(scope)
-    boxFileRoutes(scope, options)
+    boxFileUploadRoutes(scope, options)
+    savedFileUploadRoutes(scope, options)
   })
   otherMethods.finish()
 }

@@ -33,9 +33,11 @@ const ANONYMOUS = {
 export interface Viewer {
   readonly identityId: string
   readonly isCreator: boolean
+  /** The files of the box that she has saved. */
+  readonly saved: ReadonlySet<string>
 }
 
-function sender(identity: Identity | undefined, viewer: Viewer) {
+function sender(identity: Identity | undefined, viewer: Omit<Viewer, 'saved'>) {
   return renderSender(identity, viewer.isCreator || identity?.id === viewer.identityId)
 }
 
@@ -62,13 +64,21 @@ function renderContent({ content, deleted }: BoxEvent, viewer: Viewer) {
   }
   switch (content?.type) {
     case 'msg.text':
-      return { encrypted: content.encrypted, public_key: content.publicKey }
+      return {
+        encrypted: content.encrypted,
+        public_key: content.publicKey,
+        ...(content.editedAt !== undefined && {
+          last_edited_at: renderInstant(content.editedAt),
+        }),
+      }
+    case 'msg.edit':
+      return { new_encrypted: content.encrypted, new_public_key: content.publicKey }
     case 'msg.file':
       return {
         encrypted: content.encrypted,
         public_key: content.publicKey,
         encrypted_file_id: content.fileId,
-        is_saved: false,
+        is_saved: viewer.saved.has(content.fileId),
       }
     case 'create':
       return {
@@ -83,8 +93,7 @@ function renderContent({ content, deleted }: BoxEvent, viewer: Viewer) {
   }
 }
 
-export function renderBox(box: Box, viewerId: string) {
-  const viewer = { identityId: viewerId, isCreator: box.creator.id === viewerId }
+export function renderBox(box: Box, viewer: Viewer) {
   return {
     id: box.id,
     server_created_at: renderInstant(box.createdAt),
@@ -97,7 +106,7 @@ export function renderBox(box: Box, viewerId: string) {
     creator: sender(box.creator, viewer),
     last_event: renderEvent(box.lastEvent, viewer),
     events_count: box.newEvents,
-    settings: { identity_id: viewerId, box_id: box.id, muted: box.muted },
+    settings: { identity_id: viewer.identityId, box_id: box.id, muted: box.muted },
   }
 }
 

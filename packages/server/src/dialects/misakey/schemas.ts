@@ -9,10 +9,11 @@ export const Uuid = Type.String({
 export const UrlSafe = Type.String({ minLength: 1, pattern: '^[A-Za-z0-9_-]+$' })
 
 /** A box's or person's public key; those of organisations carry a prefix. */
+export const PUBLIC_KEY_PATTERN = '^(com\\.misakey\\.aes-rsa-enc:)?[A-Za-z0-9_-]+$'
 export const PublicKey = Type.String({
   minLength: 1,
   maxLength: 10_000,
-  pattern: '^(com\\.misakey\\.aes-rsa-enc:)?[A-Za-z0-9_-]+$',
+  pattern: PUBLIC_KEY_PATTERN,
 })
 
 export const IdParams = Type.Object({ id: Uuid })

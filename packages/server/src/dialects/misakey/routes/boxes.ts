@@ -1,10 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
+import type { Box } from '../../../core/boxes.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf, requireSelf } from '../auth.ts'
 import { renderBox, renderSender } from '../render.ts'
 import { IdParams, PageQuery, PublicKey, UrlSafe, Uuid } from '../schemas.ts'
 import { KeyShareBody, keyShareOf } from './box-key-shares.ts'
+import { viewerOf } from './events.ts'
 
 const BoxBody = Type.Object({
   title: Type.String({ minLength: 1, maxLength: 50 }),
@@ -28,6 +30,10 @@ const DEFAULT_JOINED_LIMIT = 10
 
 /** `docs/dialects/misakey.md`, boxes. */
 export function boxRoutes(app: FastifyInstance, { core }: DialectOptions): void {
+  async function render(box: Box, identityId: string) {
+    return renderBox(box, await viewerOf(core, identityId, box.id))
+  }
+
   app.post<{ Body: Static<typeof BoxBody> }>(
     '/boxes',
     { config: { acr: 2 }, schema: { body: BoxBody } },
@@ -40,7 +46,7 @@ export function boxRoutes(app: FastifyInstance, { core }: DialectOptions): void 
         ownerOrgId: owner_org_id,
         keyShare: key_share && keyShareOf(key_share),
       })
-      return reply.code(201).send(renderBox(box, identityId))
+      return reply.code(201).send(await render(box, identityId))
     },
   )
 
@@ -68,7 +74,7 @@ export function boxRoutes(app: FastifyInstance, { core }: DialectOptions): void 
         offset,
         limit: limit || DEFAULT_JOINED_LIMIT,
       })
-      return boxes.map((box) => renderBox(box, identityId))
+      return Promise.all(boxes.map((box) => render(box, identityId)))
     },
   )
 
@@ -77,7 +83,7 @@ export function boxRoutes(app: FastifyInstance, { core }: DialectOptions): void 
     { schema: { params: IdParams } },
     async (request) => {
       const { identityId } = actorOf(request)
-      return renderBox(await core.boxes.get(identityId, request.params.id), identityId)
+      return render(await core.boxes.get(identityId, request.params.id), identityId)
     },
   )
 
@@ -133,7 +139,7 @@ export function boxRoutes(app: FastifyInstance, { core }: DialectOptions): void 
     async (request) => {
       const { id, bid } = request.params
       requireSelf(request, id, { id: 'forbidden' })
-      return renderBox(await core.boxes.get(id, bid), id).settings
+      return (await render(await core.boxes.get(id, bid), id)).settings
     },
   )
 

@@ -18,6 +18,7 @@ const EventBody = Type.Object({
 type EventBody = Static<typeof EventBody>
 
 const TextContent = Type.Object({ encrypted: UrlSafe, public_key: UrlSafe })
+const EditContent = Type.Object({ new_encrypted: UrlSafe, new_public_key: UrlSafe })
 const AccessModeContent = Type.Object({
   value: Type.Union([Type.Literal('public'), Type.Literal('limited')]),
 })
@@ -36,6 +37,13 @@ const POSTS: Record<string, Post> = {
     const { encrypted, public_key } = checked(request, TextContent, 'content')
     return core.boxMessages.sendText(identityId, boxId, { encrypted, publicKey: public_key })
   },
+  'msg.edit': (core, identityId, boxId, request) => {
+    const { new_encrypted, new_public_key } = checked(request, EditContent, 'content')
+    return core.boxMessages.editText(identityId, boxId, referrerOf(request), {
+      encrypted: new_encrypted,
+      publicKey: new_public_key,
+    })
+  },
   'msg.delete': (core, identityId, boxId, request) =>
     core.boxMessages.deleteMessage(identityId, boxId, referrerOf(request)),
   'member.join': (core, identityId, boxId) => core.boxes.join(identityId, boxId),
@@ -50,9 +58,13 @@ const POSTS: Record<string, Post> = {
   },
 }
 
-/** Who looks at the events of a box. */
+/** Who looks at a box, with what she has saved of it. */
 export async function viewerOf(core: Core, identityId: string, boxId: string): Promise<Viewer> {
-  return { identityId, isCreator: (await core.boxes.creatorOf(boxId)) === identityId }
+  return {
+    identityId,
+    isCreator: (await core.boxes.creatorOf(boxId)) === identityId,
+    saved: await core.savedFiles.savedOfBox(identityId, boxId),
+  }
 }
 
 /** `docs/dialects/misakey.md`, events. */

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import manifest from '../../../../package.json' with { type: 'json' }
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf, clearSessionCookies, issueCsrfToken } from '../auth.ts'
 
@@ -9,6 +10,8 @@ export function sessionRoutes(app: FastifyInstance, { core, settings }: DialectO
   app.get('/csrf', { config: { public: true } }, async (request, reply) => ({
     csrf_token: issueCsrfToken(request, reply, secure),
   }))
+
+  app.get('/version', { config: { public: true } }, async () => ({ version: manifest.version }))
 
   app.post('/auth/logout', async (request, reply) => {
     const { sessionId } = actorOf(request)

@@ -74,6 +74,7 @@ export async function up(db: Kysely<never>): Promise<void> {
 
   await createBlobTables(schema)
   await createBoxTables(schema)
+  await createSavedFileTables(schema)
 }
 
 async function createBlobTables(schema: Kysely<never>['schema']): Promise<void> {
@@ -117,7 +118,7 @@ async function createBoxTables(schema: Kysely<never>['schema']): Promise<void> {
     .addColumn('creator_id', 'text', (c) => c.notNull().references('identity.id'))
     .addColumn('access_mode', 'text', (c) => c.notNull())
     .addColumn('last_event', 'bigint', (c) => c.notNull())
-    .addColumn('used_bytes', 'bigint', (c) => c.notNull())
+    .addColumn('used_bytes', 'bigint')
     .addColumn('sealed', 'blob', (c) => c.notNull())
     .addColumn('created_at', 'bigint', (c) => c.notNull())
     .execute()
@@ -150,6 +151,7 @@ async function createBoxTables(schema: Kysely<never>['schema']): Promise<void> {
     .addColumn('deleted_by', 'text', (c) => c.references('identity.id'))
     .execute()
   await schema.createIndex('box_event_box').on('box_event').columns(['box_id', 'n']).execute()
+  await schema.createIndex('box_event_referrer').on('box_event').column('referrer_id').execute()
   await schema.createIndex('box_event_blob').on('box_event').column('blob_id').execute()
 
   await schema
@@ -160,4 +162,33 @@ async function createBoxTables(schema: Kysely<never>['schema']): Promise<void> {
     .addColumn('created_at', 'bigint', (c) => c.notNull())
     .execute()
   await schema.createIndex('box_key_share_box').on('box_key_share').column('box_id').execute()
+}
+
+async function createSavedFileTables(schema: Kysely<never>['schema']): Promise<void> {
+  await schema
+    .createTable('saved_file')
+    .addColumn('n', 'integer', (c) => c.primaryKey().autoIncrement())
+    .addColumn('id', 'text', (c) => c.notNull().unique())
+    .addColumn('identity_id', 'text', (c) => c.notNull().references('identity.id'))
+    .addColumn('blob_id', 'text', (c) => c.notNull().references('blob.id'))
+    .addColumn('sealed', 'blob', (c) => c.notNull())
+    .addColumn('created_at', 'bigint', (c) => c.notNull())
+    .addUniqueConstraint('saved_file_once', ['identity_id', 'blob_id'])
+    .execute()
+  await schema
+    .createIndex('saved_file_identity')
+    .on('saved_file')
+    .columns(['identity_id', 'n'])
+    .execute()
+  await schema.createIndex('saved_file_blob').on('saved_file').column('blob_id').execute()
+
+  await schema
+    .createTable('quotum')
+    .addColumn('id', 'text', (c) => c.primaryKey().notNull())
+    .addColumn('identity_id', 'text', (c) => c.notNull().references('identity.id'))
+    .addColumn('value', 'bigint', (c) => c.notNull())
+    .addColumn('origin', 'text', (c) => c.notNull())
+    .addColumn('created_at', 'bigint', (c) => c.notNull())
+    .addUniqueConstraint('quotum_origin', ['identity_id', 'origin'])
+    .execute()
 }
