@@ -5,6 +5,19 @@ import { createCommand, createGroup, type Run } from '../run.ts'
 
 const DEFAULT_ACR: Acr = 2
 
+interface CreateOptions {
+  email: string
+  acr: Acr
+  curl?: boolean
+}
+
+interface NewSession {
+  accesstoken: string
+  tokentype: string
+  csrf_token: string
+  expires_at: string
+}
+
 export function sessionCommand(run: Run): Command {
   const create = createCommand('create', 'sign a person in')
     .requiredOption('--email <email>', 'who')
@@ -14,7 +27,8 @@ export function sessionCommand(run: Run): Command {
       acr,
       DEFAULT_ACR,
     )
-    .action(({ email, acr: level }: { email: string; acr: Acr }, command: Command) =>
+    .option('--curl', 'print a file for curl -K, so that the token is in no argument list')
+    .action(({ email, acr: level, curl }: CreateOptions, command: Command) =>
       run(
         command,
         async (core) => {
@@ -28,16 +42,27 @@ export function sessionCommand(run: Run): Command {
             expires_at: new Date(session.expiresAt).toISOString(),
           }
         },
-        (session) =>
-          [
-            `Cookie: accesstoken=${session.accesstoken}; tokentype=${session.tokentype}`,
-            `X-CSRF-Token: ${session.csrf_token}`,
-            `Until ${session.expires_at}`,
-          ].join('\n'),
+        (session) => (curl ? curlConfig(session) : words(session)),
       ),
     )
 
   return createGroup('session', 'signed-in clients', [create])
+}
+
+function words(session: NewSession): string {
+  return [
+    `Cookie: ${cookies(session)}`,
+    `X-CSRF-Token: ${session.csrf_token}`,
+    `Until ${session.expires_at}`,
+  ].join('\n')
+}
+
+function curlConfig(session: NewSession): string {
+  return `cookie = "${cookies(session)}"\nheader = "X-CSRF-Token: ${session.csrf_token}"`
+}
+
+function cookies({ accesstoken, tokentype }: NewSession): string {
+  return `accesstoken=${accesstoken}; tokentype=${tokentype}`
 }
 
 function acr(text: string): Acr {
