@@ -23,6 +23,8 @@ import { validateStrictly } from './http/validation.ts'
 const JSON_LIMIT = 2 * 1024 * 1024
 const IDLE_CONNECTION_MS = 75_000
 const HEADERS_MS = 30_000
+/** As long as a head can be: what is too long is for schemas to refuse, in the dialect's shape. */
+const LONGEST_PARAMETER = 16 * 1024
 const REQUEST_ID = /^[\w.-]{1,64}$/
 
 declare module 'fastify' {
@@ -43,6 +45,8 @@ export async function buildApp(
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: JSON_LIMIT,
+    routerOptions: { maxParamLength: LONGEST_PARAMETER },
+    rewriteUrl: ({ url = '/' }) => routable(url),
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     requestIdHeader: false,
     genReqId: ({ headers }) => {
@@ -92,6 +96,17 @@ export async function buildApp(
 
   for (const dialect of dialects) await app.register(dialect, { core, settings: config })
   return app
+}
+
+/** An address that the router can decode, so that a malformed one is answered by the dialect too. */
+function routable(url: string): string {
+  const [path = '', ...query] = url.split('?')
+  try {
+    decodeURIComponent(path)
+    return url
+  } catch {
+    return [path.replaceAll('%', '%25'), ...query].join('?')
+  }
 }
 
 function corsOptions(config: Config) {

@@ -31,7 +31,7 @@ export async function sendDownload(
   download: Download,
 ): Promise<FastifyReply> {
   const etag = `"${download.version}"`
-  reply.headers({
+  const headers = {
     'accept-ranges': 'bytes',
     etag,
     'cache-control': 'private, no-cache',
@@ -39,17 +39,21 @@ export async function sendDownload(
     'content-security-policy': "sandbox; default-src 'none'",
     'cross-origin-resource-policy': 'same-origin',
     'referrer-policy': 'no-referrer',
-  })
-  if (evaluateConditions(request.headers, etag) === 'not_modified') return reply.code(304).send()
+  }
+  if (evaluateConditions(request.headers, etag) === 'not_modified') {
+    return reply.code(304).headers(headers).send()
+  }
 
   const range = request.method === 'GET' ? rangeOf(request, reply, download, etag) : undefined
   const { start, end } = range ?? { start: 0, end: download.size }
-  reply.headers({ 'content-type': download.type, 'content-length': end - start })
+  const body =
+    request.method === 'HEAD' ? undefined : await openedStream(request, download.read(start, end))
+  // Only now: an error's answer has none of them.
+  reply.headers({ ...headers, 'content-type': download.type, 'content-length': end - start })
   if (range) {
     reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${download.size}`)
   }
-  if (request.method === 'HEAD') return reply.send()
-  return reply.send(await openedStream(request, download.read(start, end)))
+  return reply.send(body)
 }
 
 function rangeOf(

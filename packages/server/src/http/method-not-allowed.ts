@@ -3,12 +3,27 @@ import { RequestError } from './request-error.ts'
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Of a route that only refuses: the methods that its path has. */
+    allow?: string
+  }
+}
+
 /**
  * Answers known paths with unknown verbs by 405 and `Allow`, in the shape of the dialect whose routes
- * are registered inside `register`. Without this a router answers 404.
+ * are registered before `finish`; call it ahead of hooks that ask who calls. Without this a router
+ * answers 404.
  */
 export function refuseOtherMethods(app: FastifyInstance): { finish(): void } {
   const known = new Map<string, Set<string>>()
+  // Ahead of the handler, so that neither the caller nor the body is looked at.
+  app.addHook('onRequest', async (request, reply) => {
+    const { allow } = request.routeOptions.config
+    if (allow === undefined) return
+    reply.header('allow', allow)
+    throw new RequestError('method_not_allowed', `only ${allow}`)
+  })
   app.addHook('onRoute', ({ url, method }) => {
     const methods = known.get(url) ?? new Set()
     for (const one of [method].flat()) methods.add(one)
@@ -23,11 +38,8 @@ export function refuseOtherMethods(app: FastifyInstance): { finish(): void } {
         app.route({
           method: others,
           url,
-          config: { public: true },
-          handler: (_request, reply) => {
-            reply.header('allow', allow)
-            throw new RequestError('method_not_allowed', `only ${allow}`)
-          },
+          config: { allow },
+          handler: async () => undefined,
         })
       }
     },

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Core } from '../../core/core.ts'
 import type { Acr } from '../../core/schema.ts'
 import { csrfTokenOf, equalSecrets } from '../../core/secrets.ts'
-import { MisakeyError } from './errors.ts'
+import { MisakeyError, notFound } from './errors.ts'
 
 /** Who sends a request. */
 export interface Actor {
@@ -37,8 +37,8 @@ const CSRF_COOKIE_SECONDS = 24 * 3600
 export function guard(app: FastifyInstance, core: Core): void {
   app.decorateRequest('misakeyActor', undefined)
   app.addHook('onRequest', async (request) => {
-    // A request without a route is answered as such, whoever sends it.
-    if (request.is404) return
+    // A request without a route is answered as such, whoever sends it and whatever its body.
+    if (request.is404) throw notFound()
     checkCsrf(request)
     const { public: open = false, acr = 1, machines = false } = request.routeOptions.config
     if (open) return

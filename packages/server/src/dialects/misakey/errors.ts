@@ -37,6 +37,11 @@ export class MisakeyError extends Error {
   }
 }
 
+/** The answer to paths that nobody has. */
+export function notFound(): MisakeyError {
+  return new MisakeyError(404, 'not_defined', 'Not Found')
+}
+
 /** Where the details that clients look at differ from none. */
 const CORE_DETAILS: Partial<Record<CoreErrorCode, Details>> = {
   identity_not_found: { id: 'not_found' },

@@ -3,7 +3,7 @@ import { refuseOtherMethods } from '../../http/method-not-allowed.ts'
 import { acceptForms } from '../../http/multipart.ts'
 import type { DialectOptions } from '../dialect.ts'
 import { guard } from './auth.ts'
-import { createErrorHandler, MisakeyError, sendError } from './errors.ts'
+import { createErrorHandler, notFound, sendError } from './errors.ts'
 import { boxFileRoutes, boxFileUploadRoutes } from './routes/box-files.ts'
 import { boxKeyShareRoutes } from './routes/box-key-shares.ts'
 import { boxRoutes } from './routes/boxes.ts'
@@ -19,9 +19,7 @@ import { sessionRoutes } from './routes/session.ts'
  */
 export const misakey: FastifyPluginAsync<DialectOptions> = async (app, options) => {
   app.setErrorHandler(createErrorHandler(options.settings.boxFileMaxMb))
-  app.setNotFoundHandler((_request, reply) =>
-    sendError(reply, new MisakeyError(404, 'not_defined', 'Not Found')),
-  )
+  app.setNotFoundHandler((_request, reply) => sendError(reply, notFound()))
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({
       'x-request-id': request.id,
@@ -31,9 +29,13 @@ export const misakey: FastifyPluginAsync<DialectOptions> = async (app, options) 
       vary: 'Cookie, Origin',
     })
   })
-  guard(app, options.core)
-
   const otherMethods = refuseOtherMethods(app)
+  guard(app, options.core)
+  // Without a body every field that is needed is missing, and is named.
+  app.addHook('preValidation', async (request) => {
+    if (request.routeOptions.schema?.body) request.body ??= {}
+  })
+
   sessionRoutes(app, options)
   identityRoutes(app, options)
   boxRoutes(app, options)

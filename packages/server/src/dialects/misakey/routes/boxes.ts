@@ -94,7 +94,7 @@ export function boxRoutes(app: FastifyInstance, { core }: DialectOptions): void 
       schema: { params: IdParams, querystring: Type.Object({ other_share_hash: UrlSafe }) },
     },
     async (request) => {
-      const box = await core.boxes.getPublic(request.params.id, request.query.other_share_hash)
+      const box = await publicBox(request.params.id, request.query.other_share_hash)
       return {
         title: box.title,
         creator: renderSender(box.creator, false),
