@@ -12,6 +12,7 @@ import type { Config } from './config.ts'
 import type { Core } from './core/core.ts'
 import { CoreError } from './core/errors.ts'
 import { dialects } from './dialects/index.ts'
+import { answerClientError } from './http/client-error.ts'
 import { statusOf } from './http/failure.ts'
 import { acceptEmptyJson } from './http/json-body.ts'
 import { createMetrics, type Metrics } from './http/metrics.ts'
@@ -57,6 +58,7 @@ export async function buildApp(
     // A whole request may take as long as its bytes keep coming: bodies have idle limits of their own.
     requestTimeout: 0,
     http: { headersTimeout: HEADERS_MS },
+    clientErrorHandler: answerClientError,
     return503OnClosing: true,
     forceCloseConnections: 'idle',
   })

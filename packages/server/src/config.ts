@@ -18,6 +18,12 @@ export interface Config {
   readonly boxFileMaxMb: number
   /** Bytes. */
   readonly smallLimit: number
+  /** Bytes; undefined is no limit. */
+  readonly accountFileMax: number | undefined
+  /** Bytes that one account may hold; undefined is no limit. */
+  readonly accountQuota: number | undefined
+  /** Requests a minute and address on `/api`; 0 is no limit. */
+  readonly apiRateLimit: number
   readonly quotaRules: {
     /** Bytes. */
     readonly base: number
@@ -62,6 +68,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     allowedOrigins: read.list('HOLDFAST_ALLOWED_ORIGINS'),
     boxFileMaxMb: read.integer('HOLDFAST_BOX_FILE_MAX_MB', 8, 1, 1024 * 1024),
     smallLimit: read.integer('HOLDFAST_SMALL_MAX_KB', 64, 0, LARGEST_SMALL_KB) * 1024,
+    accountFileMax: read.optionalMb('HOLDFAST_ACCOUNT_FILE_MAX_MB'),
+    accountQuota: read.optionalMb('HOLDFAST_ACCOUNT_QUOTA_MB'),
+    apiRateLimit: read.integer('HOLDFAST_API_RATE_LIMIT', 300, 0, 1_000_000),
     quotaRules: {
       base: read.integer('HOLDFAST_QUOTA_MB', 100, 0, 1024 ** 3) * 1024 * 1024,
       enforced: read.choice('HOLDFAST_QUOTA_ENFORCED', ['0', '1'], '0') === '1',
@@ -75,14 +84,22 @@ function settings(environment: NodeJS.ProcessEnv) {
   function text(name: string, fallback: string): string {
     return environment[name] || fallback
   }
+  function integer(name: string, fallback: number, least: number, most: number): number {
+    const value = environment[name] || String(fallback)
+    const number = /^\d+$/.test(value) ? Number(value) : Number.NaN
+    if (number >= least && number <= most) return number
+    throw new ConfigError(`${name} must be a whole number from ${least} to ${most}`)
+  }
+
   return {
     text,
 
-    integer(name: string, fallback: number, least: number, most: number): number {
-      const value = environment[name] || String(fallback)
-      const number = /^\d+$/.test(value) ? Number(value) : Number.NaN
-      if (number >= least && number <= most) return number
-      throw new ConfigError(`${name} must be a whole number from ${least} to ${most}`)
+    integer,
+
+    /** MiB, answered in bytes; undefined when it is not set. */
+    optionalMb(name: string): number | undefined {
+      if (!environment[name]) return undefined
+      return integer(name, 0, 1, 1024 ** 3) * 1024 * 1024
     },
 
     choice<T extends string>(name: string, choices: readonly T[], fallback: T): T {

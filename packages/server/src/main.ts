@@ -1,15 +1,11 @@
 import { pino } from 'pino'
-import { ConfigError, loadConfig } from './config.ts'
-import { KeyringError } from './core/keyring.ts'
+import { loadConfig } from './config.ts'
+import { isMendable } from './mendable.ts'
 import { type Server, startServer } from './server.ts'
-import { FolderError } from './store/folder.ts'
-import { RootKeyError } from './store/root-key.ts'
 
 /** Requests that still run after this are cut: a stop takes 10 seconds at most. */
 const GRACE_MS = 8000
-
-/** Errors that the operator mends; anything else is a bug and is shown whole. */
-const EXPECTED = [ConfigError, FolderError, RootKeyError, KeyringError]
+const IDLE_CHECK_MS = 100
 
 async function main(): Promise<void> {
   const config = loadConfig()
@@ -32,7 +28,10 @@ async function main(): Promise<void> {
 
 function stopOnSignal(server: Server): void {
   function stop(): void {
-    setTimeout(() => server.app.server.closeAllConnections(), GRACE_MS).unref()
+    const { server: http } = server.app
+    // Connections that answer their last request now would be kept alive for the next.
+    setInterval(() => http.closeIdleConnections(), IDLE_CHECK_MS).unref()
+    setTimeout(() => http.closeAllConnections(), GRACE_MS).unref()
     void server.close().then(() => process.exit(0))
   }
   process.once('SIGTERM', stop)
@@ -46,7 +45,7 @@ function say(line: string): void {
 try {
   await main()
 } catch (error) {
-  if (!EXPECTED.some((kind) => error instanceof kind)) throw error
-  process.stderr.write(`holdfast: ${(error as Error).message}\n`)
+  if (!isMendable(error)) throw error
+  process.stderr.write(`holdfast: ${error.message}\n`)
   process.exit(2)
 }

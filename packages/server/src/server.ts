@@ -2,9 +2,8 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
 import type { Config } from './config.ts'
 import type { Core } from './core/core.ts'
+import { startJobs } from './jobs.ts'
 import { openForServer } from './open.ts'
-
-const SWEEP_EVERY_MS = 3600 * 1000
 
 /** A server that listens. */
 export interface Server {
@@ -34,7 +33,7 @@ export async function startServer(
   try {
     const app = await buildApp(store.core, config, logger)
     const address = await app.listen({ host: config.host, port: config.port })
-    const sweeper = startSweeper(store.core, logger, startedAt)
+    const jobs = startJobs(store.core, logger, startedAt)
     return {
       app,
       core: store.core,
@@ -42,37 +41,12 @@ export async function startServer(
       madeRootKey: store.madeRootKey,
       async close() {
         await app.close()
-        await sweeper.stop()
+        await jobs.stop()
         await store.close()
       },
     }
   } catch (error) {
     await store.close()
     throw error
-  }
-}
-
-function startSweeper(
-  core: Core,
-  logger: FastifyBaseLogger,
-  startedAt: number,
-): { stop(): Promise<void> } {
-  let running = Promise.resolve()
-  function run(): void {
-    running = core.sweep(startedAt).then(
-      (report) => {
-        const level = report.suspicious > 0 ? 'error' : 'info'
-        logger[level](report, 'swept')
-      },
-      (error: unknown) => logger.error({ err: error }, 'sweep failed'),
-    )
-  }
-  run()
-  const timer = setInterval(run, SWEEP_EVERY_MS)
-  return {
-    async stop() {
-      clearInterval(timer)
-      await running
-    },
   }
 }

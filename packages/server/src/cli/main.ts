@@ -1,23 +1,18 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander'
-import { ConfigError, loadConfig } from '../config.ts'
+import { CommanderError } from 'commander'
+import { loadConfig } from '../config.ts'
 import { CoreError } from '../core/errors.ts'
-import { KeyringError } from '../core/keyring.ts'
+import { isMendable } from '../mendable.ts'
 import { openForCommand } from '../open.ts'
-import { FolderError } from '../store/folder.ts'
-import { RootKeyError } from '../store/root-key.ts'
 import { appCommand } from './commands/app.ts'
 import { companyCommand } from './commands/company.ts'
 import { sessionCommand } from './commands/session.ts'
 import { tokenCommand } from './commands/token.ts'
 import { userCommand } from './commands/user.ts'
-import type { Run } from './run.ts'
+import { createGroup, type Run } from './run.ts'
 
 const EXIT_FINDINGS = 1
 const EXIT_COULD_NOT_RUN = 2
-
-/** Errors that say what to do; anything else is a bug and is shown whole. */
-const EXPECTED = [ConfigError, CoreError, FolderError, RootKeyError, KeyringError]
 
 /** Opens the store for one command, prints its result, and closes. */
 const run: Run = async (command, work, words) => {
@@ -31,13 +26,11 @@ const run: Run = async (command, work, words) => {
   }
 }
 
-const program = new Command('holdfast')
-  .description('Works on the store of a Holdfast server, beside it or while it is stopped.')
-  .option('--json', 'print exactly one JSON object')
-  .exitOverride()
-for (const make of [userCommand, sessionCommand, tokenCommand, companyCommand, appCommand]) {
-  program.addCommand(make(run))
-}
+const program = createGroup(
+  'holdfast',
+  'Works on the store of a Holdfast server, beside it or while it is stopped.',
+  [userCommand, sessionCommand, tokenCommand, companyCommand, appCommand].map((make) => make(run)),
+)
 
 try {
   await program.parseAsync()
@@ -48,7 +41,7 @@ try {
 function exitCodeOf(error: unknown): number {
   // Commander has said what is wrong with the words of the call, or has printed the help.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_COULD_NOT_RUN
-  if (!EXPECTED.some((kind) => error instanceof kind)) throw error
-  process.stderr.write(`holdfast: ${(error as Error).message}\n`)
+  if (!(error instanceof CoreError) && !isMendable(error)) throw error
+  process.stderr.write(`holdfast: ${error.message}\n`)
   return error instanceof CoreError ? EXIT_FINDINGS : EXIT_COULD_NOT_RUN
 }

@@ -18,12 +18,21 @@ export function createCommand(name: string, description: string): Command {
   return new Command(name)
     .description(description)
     .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(oneLine(text)) })
     .option('--json', 'print exactly one JSON object')
 }
 
 /** A command that only groups others. */
 export function createGroup(name: string, description: string, commands: Command[]): Command {
-  const group = new Command(name).description(description).exitOverride()
+  const group = createCommand(name, description)
   for (const command of commands) group.addCommand(command)
   return group
+}
+
+/** What commander says about the words of a call, in the form of all other errors. */
+function oneLine(text: string): string {
+  return `${text
+    .trim()
+    .replace(/^error: /, 'holdfast: ')
+    .replaceAll('\n', ' ')}\n`
 }

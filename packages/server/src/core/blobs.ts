@@ -15,7 +15,7 @@ import { CoreError } from './errors.ts'
 import type { Keyring } from './keyring.ts'
 import type { BlobStore, ObjectReader } from './ports/blob-store.ts'
 import type { PartSeal, Row } from './schema.ts'
-import { sealedBytes, sealedJson } from './sealed-column.ts'
+import { SEALED_COLUMN_OVERHEAD, sealedBytes, sealedJson } from './sealed-column.ts'
 
 /** Sealed chunks that one read of the store fetches: half a MiB. */
 const CHUNKS_PER_READ = 8
@@ -87,6 +87,12 @@ export function partName(blobId: string, number: number): string {
   return `${BLOB_FOLDER}${blobId.slice(0, 2)}/${blobId}.${number}`
 }
 
+/** Bytes that staged content takes where it is kept. */
+export function sealedSizeOf({ small, parts }: StagedBlob): number {
+  if (small) return small.byteLength + SEALED_COLUMN_OVERHEAD
+  return parts.reduce((sum, part) => sum + part.sealedSize, 0)
+}
+
 /** The store's folder of all parts. */
 export const BLOB_FOLDER = 'blobs/'
 
@@ -140,6 +146,7 @@ export function createBlobs(
       .where('id', '=', blobId)
       .where(sql<boolean>`not exists (select 1 from box_event where blob_id = ${blobId})`)
       .where(sql<boolean>`not exists (select 1 from saved_file where blob_id = ${blobId})`)
+      .where(sql<boolean>`not exists (select 1 from account_file where blob_id = ${blobId})`)
       .executeTakeFirst()
     if (marked.numUpdatedRows === 0n) return false
     const { numDeletedRows } = await writer

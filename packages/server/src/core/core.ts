@@ -1,3 +1,5 @@
+import { type AccountFiles, createAccountFiles } from './account-files.ts'
+import { type AccountList, createAccountList } from './account-list.ts'
 import { type Blobs, createBlobs } from './blobs.ts'
 import { createEventLog } from './box-events.ts'
 import { type BoxFiles, createBoxFiles } from './box-files.ts'
@@ -7,8 +9,11 @@ import { type Boxes, createBoxes } from './boxes.ts'
 import type { Clock } from './clock.ts'
 import { type Companies, createCompanies } from './companies.ts'
 import type { Database } from './database.ts'
+import { createDownloads, type Downloads } from './downloads.ts'
 import { createIdentities, type Identities } from './identities.ts'
 import type { Keyring } from './keyring.ts'
+import { createNameSearch } from './name-search.ts'
+import { createPins, type Pins } from './pins.ts'
 import type { BlobStore } from './ports/blob-store.ts'
 import { createQuotas, type QuotaRules, type Quotas } from './quotas.ts'
 import { createSavedFiles, type SavedFiles } from './saved-files.ts'
@@ -40,6 +45,10 @@ export interface Core {
   readonly boxFiles: BoxFiles
   readonly savedFiles: SavedFiles
   readonly quotas: Quotas
+  readonly accountFiles: AccountFiles
+  readonly accountList: AccountList
+  readonly pins: Pins
+  readonly downloads: Downloads
   /** @param startedAt milliseconds since the epoch; objects that are younger are left alone */
   sweep(startedAt: number): Promise<SweepReport>
 }
@@ -53,6 +62,9 @@ export function createCore(parts: CoreParts): Core {
   const log = createEventLog(database, keyring, clock, identities)
   const quotas = createQuotas(database, clock, quotaRules)
   const keyShares = createBoxKeyShares(database, keyring, clock, log)
+  const search = createNameSearch(keyring)
+  const accountFiles = createAccountFiles({ database, keyring, clock, blobs, search })
+  const pins = createPins(database, keyring, clock)
   return {
     identities,
     sessions: createSessions(database, clock),
@@ -74,6 +86,10 @@ export function createCore(parts: CoreParts): Core {
     boxFiles: createBoxFiles(database),
     savedFiles: createSavedFiles(database, keyring, clock, blobs, quotas),
     quotas,
+    accountFiles,
+    accountList: createAccountList(database, accountFiles, search),
+    pins,
+    downloads: createDownloads(database, clock, accountFiles, pins),
     sweep: (startedAt) => sweep(database, store, blobs, clock, startedAt),
   }
 }

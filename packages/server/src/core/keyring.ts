@@ -25,6 +25,9 @@ export interface Epoch {
   readonly columnKey: KeyObject
 }
 
+/** What keyed tokens are made for; each has a key of its own. */
+export type IndexPurpose = 'email' | 'name_search' | 'address'
+
 /** The opened keyring. Nothing in it is ever written in the open or logged. */
 export interface Keyring {
   /** The epoch that new bytes are sealed to. */
@@ -32,7 +35,7 @@ export interface Keyring {
   /** @throws CoreError integrity for an epoch that is not in the keyring */
   epoch(number: number): Epoch
   /** A key for equality or search tokens; the same for all epochs. */
-  indexKey(purpose: 'email'): KeyObject
+  indexKey(purpose: IndexPurpose): KeyObject
 }
 
 /** A keyring that the root key does not open, or that is not there; the message says which. */
@@ -70,7 +73,10 @@ export async function openKeyring(store: BlobStore, root: Identity): Promise<Key
   }
   const current = [...epochs.values()].at(-1) as Epoch
   const indexSecret = await getSealed(store, root, INDEX_SECRET)
-  const emailKey = derive(indexSecret, 'index/email')
+  const indexKeys = new Map<IndexPurpose, KeyObject>()
+  for (const purpose of ['email', 'name_search', 'address'] as const) {
+    indexKeys.set(purpose, derive(indexSecret, `index/${purpose}`))
+  }
 
   return {
     current,
@@ -79,7 +85,7 @@ export async function openKeyring(store: BlobStore, root: Identity): Promise<Key
       if (!epoch) throw new CoreError('integrity', `epoch ${number} is not in the keyring`)
       return epoch
     },
-    indexKey: () => emailKey,
+    indexKey: (purpose) => indexKeys.get(purpose) as KeyObject,
   }
 }
 

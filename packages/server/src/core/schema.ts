@@ -20,6 +20,15 @@ export interface Schema {
   box_key_share: BoxKeyShareTable
   saved_file: SavedFileTable
   quotum: QuotumTable
+  category: CategoryTable
+  account_file: AccountFileTable
+  account_usage: AccountUsageTable
+  search_todo: SearchTodoTable
+  pin: PinTable
+  pin_failure: PinFailureTable
+  pin_key: PinKeyTable
+  download: DownloadTable
+  download_file: DownloadFileTable
 }
 
 declare const sealedAs: unique symbol
@@ -224,6 +233,93 @@ export interface QuotumTable {
   value: number
   origin: 'base'
   created_at: Instant
+}
+
+export interface CategoryTable {
+  id: string
+  owner_id: string
+  sealed: Sealed<{ name: string }>
+  created_at: Instant
+}
+
+/** What a file of an account is called and is. */
+export interface AccountFileText {
+  /** As it is shown; without path separators and control characters. */
+  fullName: string
+  /** As the client gave it. */
+  givenName: string
+  /** Media type. */
+  type: string
+}
+
+export interface AccountFileTable {
+  n: Generated<number>
+  id: string
+  owner_id: string
+  category_id: string
+  blob_id: string | null
+  disk: string
+  size: number
+  encrypted_size: number
+  sealed: Sealed<AccountFileText>
+  created_at: Instant
+  trashed_at: Instant | null
+}
+
+export interface AccountUsageTable {
+  owner_id: string
+  files: number
+  trashed: number
+  bytes: number
+}
+
+export interface SearchTodoTable {
+  n: number
+  owner_id: string
+}
+
+/** Argon2id of a PIN, with its own parameters. */
+export interface PinHash {
+  /** Base64, like `tag`. */
+  salt: string
+  tag: string
+  /** KiB. */
+  memory: number
+  passes: number
+}
+
+export interface PinTable {
+  identity_id: string
+  sealed: Sealed<PinHash>
+  created_at: Instant
+}
+
+export interface PinFailureTable {
+  identity_id: string
+  address_index: Uint8Array
+  failures: number
+  until: Instant
+}
+
+export interface PinKeyTable {
+  key_hash: Uint8Array
+  identity_id: string
+  expires_at: Instant
+}
+
+export interface DownloadTable {
+  id: string
+  identity_id: string
+  key_hash: Uint8Array | null
+  created_at: Instant
+  expires_at: Instant
+  busy_until: Instant
+}
+
+export interface DownloadFileTable {
+  download_id: string
+  position: number
+  file_id: string
 }
 
 export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>

@@ -13,6 +13,8 @@ const EPOCH_AT = 1
 const NONCE_AT = 5
 const CIPHERTEXT_AT = 17
 const TAG_BYTES = 16
+/** Bytes that sealing adds to a value. */
+export const SEALED_COLUMN_OVERHEAD = CIPHERTEXT_AT + TAG_BYTES
 /** JSON is padded to a multiple of this, so that lengths tell little of names. */
 const PADDING = 32
 

@@ -4,9 +4,21 @@ const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 /** 60 characters of base62: 357 bits. */
 const TOKEN_LENGTH = 60
 
+/** 32 characters of base62: 190 bits. */
+const KEY_LENGTH = 32
+
 /** A new session or API token. Only its hash is ever stored. */
 export function generateToken(): string {
-  return Array.from({ length: TOKEN_LENGTH }, () => BASE62[randomInt(BASE62.length)]).join('')
+  return randomText(TOKEN_LENGTH)
+}
+
+/** A new short-lived key. Only its hash is ever stored. */
+export function generateKey(): string {
+  return randomText(KEY_LENGTH)
+}
+
+function randomText(length: number): string {
+  return Array.from({ length }, () => BASE62[randomInt(BASE62.length)]).join('')
 }
 
 /** What the database keeps of a token: SHA-256, since a token has full entropy and needs no slow hash. */

@@ -22,9 +22,18 @@ export interface ApiToken {
 
 export interface ApiTokens {
   /** Answers the token itself, which is shown once and kept nowhere. */
-  create(identityId: string, name: string): Promise<{ token: string; id: string }>
+  create(
+    identityId: string,
+    name: string,
+    expiresAt?: number,
+  ): Promise<{ token: string; id: string }>
   /** The same inside a larger transaction. */
-  insert(writer: Writer, identityId: string, name: string): Promise<{ token: string; id: string }>
+  insert(
+    writer: Writer,
+    identityId: string,
+    name: string,
+    expiresAt?: number,
+  ): Promise<{ token: string; id: string }>
   /** Newest first. */
   list(identityId: string): Promise<ApiToken[]>
   /** @throws CoreError token_not_found */
@@ -36,7 +45,7 @@ export interface ApiTokens {
 export function createApiTokens(database: Database, keyring: Keyring, clock: Clock): ApiTokens {
   const column = sealedJson<{ name: string }>(keyring, 'api_token')
 
-  const insert: ApiTokens['insert'] = async (writer, identityId, name) => {
+  const insert: ApiTokens['insert'] = async (writer, identityId, name, expiresAt) => {
     const id = randomUUID()
     const token = generateToken()
     await writer
@@ -48,14 +57,15 @@ export function createApiTokens(database: Database, keyring: Keyring, clock: Clo
         sealed: column.seal(id, identityId, { name }),
         created_at: clock(),
         last_used_at: null,
-        expires_at: null,
+        expires_at: expiresAt ?? null,
       })
       .execute()
     return { token, id }
   }
 
   return {
-    create: (identityId, name) => database.write((writer) => insert(writer, identityId, name)),
+    create: (identityId, name, expiresAt) =>
+      database.write((writer) => insert(writer, identityId, name, expiresAt)),
     insert,
 
     async list(identityId) {

@@ -6,6 +6,12 @@ export interface DialectSettings {
   readonly publicUrl: string
   /** MiB; a file of exactly this size is accepted. */
   readonly boxFileMaxMb: number
+  /** Bytes; undefined is no limit. */
+  readonly accountFileMax: number | undefined
+  /** Bytes that one account may hold; undefined is no limit. */
+  readonly accountQuota: number | undefined
+  /** Requests a minute and address on `/api`; 0 is no limit. */
+  readonly apiRateLimit: number
   readonly metricsToken: string | undefined
 }
 

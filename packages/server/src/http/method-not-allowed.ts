@@ -24,7 +24,7 @@ export function refuseOtherMethods(app: FastifyInstance): { finish(): void } {
     reply.header('allow', allow)
     throw new RequestError('method_not_allowed', `only ${allow}`)
   })
-  app.addHook('onRoute', ({ url, method }) => {
+  app.addHook('onRoute', ({ routePath: url, method }) => {
     const methods = known.get(url) ?? new Set()
     for (const one of [method].flat()) methods.add(one)
     known.set(url, methods)

@@ -28,6 +28,10 @@ export interface FilePart {
 export interface FileReceiver<T> {
   /** The name of the part that is taken; further ones and other files are skipped. */
   readonly field: string
+  /** Whether a part is a file only when it has a file name; otherwise every part of that name is. */
+  readonly named?: boolean
+  /** Whether a second part of that name is refused instead of skipped. */
+  readonly single?: boolean
   receive(part: FilePart): Promise<T>
   /** Forgets what was received, when the rest of the form cannot be used. */
   drop(received: T): Promise<void>
@@ -49,7 +53,7 @@ export function acceptForms(scope: FastifyInstance): void {
  * Reads a `multipart/form-data` body, its fields in any order, with backpressure from the receiver
  * to the socket.
  *
- * @throws RequestError form_expected, form_malformed, form_too_large, body_incomplete, body_timeout,
+ * @throws RequestError file_repeated, form_expected, form_malformed, form_too_large, body_incomplete, body_timeout,
  *   or what `receive` throws; whatever was received is dropped then
  */
 export async function readForm<T>(
@@ -57,7 +61,7 @@ export async function readForm<T>(
   receiver: FileReceiver<T>,
   idleMs = BODY_IDLE_MS,
 ): Promise<Form<T>> {
-  const parser = createParser(request, receiver.field)
+  const parser = createParser(request, receiver)
   const fields = new Map<string, string>()
   let receiving: Promise<T> | undefined
   let taken: Readable | undefined
@@ -71,6 +75,9 @@ export async function readForm<T>(
       parser.on('file', (name, stream, filename, _encoding, type) => {
         // Its end is awaited below; without this an early end would be an uncaught error.
         stream.on('error', () => undefined)
+        if (taken && receiver.single && name === receiver.field) {
+          reject(new RequestError('file_repeated', `there is more than one ${name}`))
+        }
         if (taken || name !== receiver.field) {
           stream.resume()
           return
@@ -99,7 +106,10 @@ export async function readForm<T>(
   }
 }
 
-function createParser(request: FastifyRequest, fileField: string): BusboyInstance {
+function createParser(
+  request: FastifyRequest,
+  { field, named }: Pick<FileReceiver<unknown>, 'field' | 'named'>,
+): BusboyInstance {
   const contentType = request.headers['content-type'] ?? ''
   if (!/^multipart\/form-data\b/i.test(contentType)) {
     throw new RequestError('form_expected', 'the body must be multipart/form-data')
@@ -109,7 +119,7 @@ function createParser(request: FastifyRequest, fileField: string): BusboyInstanc
       headers: { ...request.headers, 'content-type': contentType },
       limits: LIMITS,
       preservePath: true,
-      isPartAFile: (name, _type, filename) => filename !== undefined || name === fileField,
+      isPartAFile: (name, _type, filename) => filename !== undefined || (!named && name === field),
     })
   } catch (cause) {
     throw new RequestError('form_malformed', 'the form is malformed', { cause })

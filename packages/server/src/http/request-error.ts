@@ -2,6 +2,7 @@
 export type RequestErrorCode =
   | 'body_incomplete'
   | 'body_timeout'
+  | 'file_repeated'
   | 'form_expected'
   | 'form_malformed'
   | 'form_too_large'
@@ -12,6 +13,7 @@ export type RequestErrorCode =
 const STATUS: Record<RequestErrorCode, number> = {
   body_incomplete: 400,
   body_timeout: 408,
+  file_repeated: 400,
   form_expected: 400,
   form_malformed: 400,
   form_too_large: 413,

@@ -22,11 +22,14 @@ export function readOnAfterRefusal(app: FastifyInstance): void {
   })
 }
 
+/** Whether the request's head announces a body that is not empty. */
+export function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > 0
+}
+
 function isStillSending(request: FastifyRequest): boolean {
-  const { headers, complete, destroyed } = request.raw
-  const hasBody =
-    headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > 0
-  return hasBody && !complete && !destroyed
+  const { complete, destroyed } = request.raw
+  return hasBody(request) && !complete && !destroyed
 }
 
 /** @returns whether the body ended */
@@ -37,7 +40,8 @@ function readOn(request: FastifyRequest): Promise<boolean> {
     const done = () => {
       clearTimeout(timer)
       raw.off('data', count).off('end', done).off('close', done)
-      raw.pause()
+      // What is here whole is let go, so that it ends; the rest stays on the socket.
+      if (!raw.complete) raw.pause()
       resolve(raw.complete)
     }
     const count = (bytes: Buffer) => {

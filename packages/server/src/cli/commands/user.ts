@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { createCommand, createGroup, type Run } from '../run.ts'
 
@@ -11,6 +12,7 @@ interface SetOptions {
   email: string
   name?: string
   timezone?: string
+  pinStdin?: boolean
 }
 
 interface Person {
@@ -38,7 +40,8 @@ export function userCommand(run: Run): Command {
     .requiredOption('--email <email>', 'who')
     .option('--name <name>', 'how she is called')
     .option('--timezone <zone>', 'IANA time zone in which times are shown to her')
-    .action(({ email, name, timezone }: SetOptions, command: Command) =>
+    .option('--pin-stdin', 'read a PIN for downloads from standard input')
+    .action(({ email, name, timezone, pinStdin }: SetOptions, command: Command) =>
       run(
         command,
         async (core) => {
@@ -47,6 +50,7 @@ export function userCommand(run: Run): Command {
             ...(name !== undefined && { displayName: name }),
             ...(timezone !== undefined && { timeZone: timezone }),
           })
+          if (pinStdin) await core.pins.set(id, await readLine())
           return { identity_id: id, email }
         },
         said('Changed'),
@@ -54,6 +58,12 @@ export function userCommand(run: Run): Command {
     )
 
   return createGroup('user', 'people', [create, set])
+}
+
+/** The first line of standard input: a secret that stands in no argument list. */
+async function readLine(): Promise<string> {
+  const input = await text(process.stdin)
+  return input.split('\n')[0]?.trim() ?? ''
 }
 
 function said(verb: string): (person: Person) => string {

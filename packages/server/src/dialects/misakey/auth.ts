@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Core } from '../../core/core.ts'
 import type { Acr } from '../../core/schema.ts'
-import { csrfTokenOf, equalSecrets } from '../../core/secrets.ts'
+import { bearerToken } from '../../http/bearer.ts'
+import { CSRF_COOKIE, expectedCsrfToken, passesCsrf } from '../../http/csrf.ts'
 import { MisakeyError, notFound } from './errors.ts'
 
 /** Who sends a request. */
@@ -27,10 +28,8 @@ declare module 'fastify' {
   }
 }
 
-const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 /** An application's token counts as a password. */
 const MACHINE_ACR: Acr = 2
-const CSRF_COOKIE = '_csrf'
 const CSRF_COOKIE_SECONDS = 24 * 3600
 
 /** Checks every request of this dialect before its body is read: CSRF, then token, then assurance. */
@@ -39,7 +38,9 @@ export function guard(app: FastifyInstance, core: Core): void {
   app.addHook('onRequest', async (request) => {
     // A request without a route is answered as such, whoever sends it and whatever its body.
     if (request.is404) throw notFound()
-    checkCsrf(request)
+    if (!passesCsrf(request)) {
+      throw new MisakeyError(403, 'not_defined', 'invalid csrf token', { csrf_token: 'invalid' })
+    }
     const { public: open = false, acr = 1, machines = false } = request.routeOptions.config
     if (open) return
     const actor = await authenticate(core, request)
@@ -66,24 +67,6 @@ export function actorOf(request: FastifyRequest): Actor {
 export function requireSelf(request: FastifyRequest, id: string, details = {}): void {
   if (actorOf(request).identityId === id) return
   throw new MisakeyError(403, 'not_defined', 'another identity', details)
-}
-
-/**
- * Unsafe requests with cookies must carry the session's token in `X-CSRF-Token`, or, before there is
- * a session, the token that the `_csrf` cookie holds. Bearer tokens are not sent by browsers on their
- * own, so they need none.
- */
-function checkCsrf(request: FastifyRequest): void {
-  if (SAFE.has(request.method) || request.headers.authorization !== undefined) return
-  const given = request.headers['x-csrf-token']
-  const expected = expectedCsrfToken(request)
-  if (typeof given === 'string' && expected && equalSecrets(given, expected)) return
-  throw new MisakeyError(403, 'not_defined', 'invalid csrf token', { csrf_token: 'invalid' })
-}
-
-function expectedCsrfToken(request: FastifyRequest): string | undefined {
-  const { accesstoken, [CSRF_COOKIE]: cookie } = request.cookies
-  return accesstoken ? csrfTokenOf(accesstoken) : cookie
 }
 
 /** The token that this client's unsafe requests need; remembered in the `_csrf` cookie. */
@@ -118,7 +101,7 @@ async function authenticate(core: Core, request: FastifyRequest): Promise<Actor>
   if (authorization !== undefined && hasCookies) {
     throw new MisakeyError(401, 'not_defined', 'too much way of giving authorization')
   }
-  if (authorization !== undefined) return authenticateBearer(core, authorization)
+  if (authorization !== undefined) return authenticateBearer(core, bearerToken(request))
   if (accesstoken === undefined || tokentype === undefined) throw missing()
   if (tokentype !== 'bearer') {
     throw new MisakeyError(401, 'cookies', 'unknown token type', { tokentype: 'invalid' })
@@ -130,8 +113,7 @@ async function authenticate(core: Core, request: FastifyRequest): Promise<Actor>
 }
 
 /** A person's session token, or the API token of an application. */
-async function authenticateBearer(core: Core, authorization: string): Promise<Actor> {
-  const token = /^Bearer +(\S+)$/i.exec(authorization)?.[1]
+async function authenticateBearer(core: Core, token: string | undefined): Promise<Actor> {
   if (!token) throw missing()
   const session = await sessionActor(core, token)
   if (session) return session

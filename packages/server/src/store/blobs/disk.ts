@@ -65,8 +65,11 @@ export async function openDiskStore(root: string): Promise<BlobStore> {
     moveToTrash: (name) =>
       translating(async () => {
         const target = join(root, name)
-        await rename(target, join(trash, `${basename(name)}.${randomUUID()}`))
-        await syncFolder(dirname(target))
+        // Somebody may have removed it since it was listed.
+        await rename(target, join(trash, `${basename(name)}.${randomUUID()}`)).catch(
+          ignore('ENOENT'),
+        )
+        await syncFolder(dirname(target)).catch(ignore('ENOENT'))
       }),
 
     emptyTrash: (before) =>

@@ -11,6 +11,7 @@ export interface CheckpointReport {
 const database = new DatabaseSync(workerData as string, { timeout: 1000 })
 database.exec('pragma synchronous = normal')
 const pass = database.prepare('pragma wal_checkpoint(passive)')
+const SQLITE_FULL = 13
 
 parentPort?.on('message', (message: 'pass' | 'close') => {
   if (message === 'close') {
@@ -18,7 +19,16 @@ parentPort?.on('message', (message: 'pass' | 'close') => {
     parentPort?.close()
     return
   }
-  const row = pass.get() as { log: number; checkpointed: number }
-  const report: CheckpointReport = { pagesLeft: Math.max(0, row.log - row.checkpointed) }
-  parentPort?.postMessage(report)
+  parentPort?.postMessage(checkpoint())
 })
+
+function checkpoint(): CheckpointReport {
+  try {
+    const row = pass.get() as { log: number; checkpointed: number }
+    return { pagesLeft: Math.max(0, row.log - row.checkpointed) }
+  } catch (error) {
+    // No room in the database file: everything stays in the log, and a later pass tries again.
+    if ((error as { errcode?: number }).errcode === SQLITE_FULL) return { pagesLeft: 0 }
+    throw error
+  }
+}

@@ -22,6 +22,7 @@ export function startCheckpointer(
     workerData: file,
   })
   worker.on('error', onFailure)
+  const exited = new Promise((resolve) => worker.once('exit', resolve))
   let dirty = false
   let running: Promise<void> | undefined
 
@@ -56,7 +57,6 @@ export function startCheckpointer(
       clearInterval(timer)
       await running
       worker.ref()
-      const exited = once(worker, 'exit')
       worker.postMessage('close')
       await exited
     },

@@ -3,10 +3,12 @@ import { type Migration, Migrator } from 'kysely/migration'
 import type { Reader } from '../../core/database.ts'
 import type { Schema } from '../../core/schema.ts'
 import * as first from './migrations/0001-first.ts'
+import * as accountFiles from './migrations/0002-account-files.ts'
 
 /** In order; a released migration is never edited. */
 const migrations: Record<string, Migration> = {
   '0001-first': first,
+  '0002-account-files': accountFiles,
 }
 
 /** The name of the newest migration: what `npx holdfast` and the server must agree on. */

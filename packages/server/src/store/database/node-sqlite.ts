@@ -48,7 +48,10 @@ class Connection implements SqliteDatabase {
 
   prepare(text: string): SqliteStatement {
     // A deferred transaction that reads first can fail at its first write in a way no waiting cures.
-    const sql = text === 'begin' ? 'begin immediate' : text
+    let sql = text === 'begin' ? 'begin immediate' : text
+    // On some errors (a full disk is one) SQLite has rolled back by itself; to do it again would be
+    // an error that hides the first.
+    if (text === 'rollback' && !this.#database.isTransaction) sql = 'select 1'
     const known = this.#statements.get(sql)
     if (known) return known
     const statement = new Statement(this.#database.prepare(sql))

@@ -18,6 +18,7 @@ const COMMAND_BUSY_MS = 10_000
 const BUSY_DEADLINE_MS = 10_000
 
 const SQLITE_BUSY = 5
+const SQLITE_IOERR = 10
 const SQLITE_FULL = 13
 
 /**
@@ -32,7 +33,8 @@ export async function openServerDatabase(
   migrate: (database: Kysely<Schema>) => Promise<void>,
   onFailure: (error: Error) => void,
 ): Promise<Database> {
-  const connection = openConnection(file, SERVER_BUSY_MS)
+  // A command may be writing just now. Nothing is served yet: waiting for it holds up nobody.
+  const connection = openConnection(file, COMMAND_BUSY_MS)
   connection.exec('pragma auto_vacuum = incremental')
   connection.exec('pragma journal_mode = wal')
   // The answer waits for `LogSync`, so the commit itself need not.
@@ -45,6 +47,7 @@ export async function openServerDatabase(
   // The first write of a connection creates the log; it then stays in place until the last connection closes.
   connection.exec(`insert into meta (key, value) values ('started_at', '${Date.now()}')
     on conflict (key) do update set value = excluded.value`)
+  connection.exec(`pragma busy_timeout = ${SERVER_BUSY_MS}`)
 
   const log = await openLogSync(`${file}-wal`)
   await log.synced()
@@ -53,20 +56,24 @@ export async function openServerDatabase(
   const readConnection = openConnection(file, SERVER_BUSY_MS, { readOnly: true })
   const read = await kyselyOver(readConnection)
 
+  let broken: CoreError | undefined
+
   async function synced(): Promise<void> {
     try {
       await log.synced()
     } catch (error) {
-      onFailure(error as Error)
-      throw new CoreError('storage_unavailable', 'the database log cannot be synced', {
+      if (!broken) onFailure(error as Error)
+      broken ??= new CoreError('storage_unavailable', 'the database log cannot be synced', {
         cause: error,
       })
+      throw broken
     }
   }
 
   return {
     read,
     async write(work) {
+      if (broken) throw broken
       try {
         return await mutex.exclusively(() => transact(kysely, work))
       } finally {
@@ -136,6 +143,11 @@ async function transact<T>(
       const code = sqliteCode(error)
       if (code === SQLITE_FULL) {
         throw new CoreError('storage_full', 'no space left for the database', { cause: error })
+      }
+      if (code === SQLITE_IOERR) {
+        throw new CoreError('storage_unavailable', 'the disk of the database fails', {
+          cause: error,
+        })
       }
       if (code !== SQLITE_BUSY) throw error
       if (Date.now() > deadline) {

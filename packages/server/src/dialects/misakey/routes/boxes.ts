@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
-import type { Box } from '../../../core/boxes.ts'
+import type { Box, PublicBox } from '../../../core/boxes.ts'
+import { CoreError } from '../../../core/errors.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf, requireSelf } from '../auth.ts'
+import { MisakeyError } from '../errors.ts'
 import { renderBox, renderSender } from '../render.ts'
 import { IdParams, PageQuery, PublicKey, UrlSafe, Uuid } from '../schemas.ts'
 import { KeyShareBody, keyShareOf } from './box-key-shares.ts'
@@ -32,6 +34,16 @@ const DEFAULT_JOINED_LIMIT = 10
 export function boxRoutes(app: FastifyInstance, { core }: DialectOptions): void {
   async function render(box: Box, identityId: string) {
     return renderBox(box, await viewerOf(core, identityId, box.id))
+  }
+
+  async function publicBox(boxId: string, shareHash: string): Promise<PublicBox> {
+    try {
+      return await core.boxes.getPublic(boxId, shareHash)
+    } catch (error) {
+      if (!(error instanceof CoreError) || error.code !== 'no_access') throw error
+      const details = { other_share_hash: 'invalid' }
+      throw new MisakeyError(403, 'not_defined', error.message, details)
+    }
   }
 
   app.post<{ Body: Static<typeof BoxBody> }>(

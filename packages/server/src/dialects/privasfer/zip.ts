@@ -1,0 +1,56 @@
+import { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { ZipFile } from 'yazl'
+import type { Core } from '../../core/core.ts'
+import type { DownloadContent } from '../../core/downloads.ts'
+import { splitFileName } from '../../core/file-names.ts'
+
+/** Sends several files as one archive, made while it is sent: nothing of it is kept anywhere. */
+export function sendZip(
+  core: Core,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  files: DownloadContent['files'],
+  onLastByte: () => void,
+): FastifyReply {
+  reply.headers({
+    'content-type': 'application/zip',
+    'content-disposition': 'attachment; filename="files.zip"',
+    'cache-control': 'private, no-store',
+    'content-security-policy': "sandbox; default-src 'none'",
+    'cross-origin-resource-policy': 'same-origin',
+    'referrer-policy': 'no-referrer',
+  })
+  if (request.method === 'HEAD') return reply.send()
+
+  const zip = new ZipFile()
+  // What is encrypted or a photo does not get smaller, and other requests want the processor.
+  const options = { compress: false }
+  const names = new Set<string>()
+  for (const { file, blob } of files) {
+    zip.addReadStreamLazy(
+      uniqueName(file.fullName, names),
+      { ...options, size: blob.size, mtime: new Date(file.createdAt) },
+      (give) =>
+        give(null, Readable.from(core.blobs.read(blob, 0, blob.size), { objectMode: false })),
+    )
+  }
+  zip.on('error', (error: unknown) => {
+    request.server.reportFailure(request, error)
+    reply.raw.destroy()
+  })
+  const archive = zip.outputStream as Readable
+  archive.once('end', onLastByte)
+  zip.end()
+  return reply.send(archive)
+}
+
+/** `a.txt`, `a (2).txt`, … */
+function uniqueName(fullName: string, taken: Set<string>): string {
+  const { name, extension } = splitFileName(fullName)
+  const suffix = extension === '' ? '' : `.${extension}`
+  let unique = fullName
+  for (let count = 2; taken.has(unique); count += 1) unique = `${name} (${count})${suffix}`
+  taken.add(unique)
+  return unique
+}

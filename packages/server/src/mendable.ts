@@ -1,0 +1,16 @@
+import { ConfigError } from './config.ts'
+import { KeyringError } from './core/keyring.ts'
+import { FolderError } from './store/folder.ts'
+import { RootKeyError } from './store/root-key.ts'
+
+const KINDS = [ConfigError, FolderError, RootKeyError, KeyringError]
+
+/**
+ * Whether a start failed for a reason that the operator mends, by what the message says: a setting,
+ * a folder, a key, or what the operating system refused (a port that is taken, missing permission).
+ * Anything else is a bug and is shown whole.
+ */
+export function isMendable(error: unknown): error is Error {
+  const refusedBySystem = error instanceof Error && 'syscall' in error
+  return refusedBySystem || KINDS.some((kind) => error instanceof kind)
+}
