@@ -1,5 +1,6 @@
 import type { Identity } from '@holdfast/seal'
 import type { Config } from './config.ts'
+import { BLOB_FOLDER } from './core/blobs.ts'
 import { type Core, createCore } from './core/core.ts'
 import type { Database } from './core/database.ts'
 import { createKeyring, openKeyring } from './core/keyring.ts'
@@ -48,11 +49,16 @@ export async function openForServer(
 
     const store = await openDiskStore(config.data)
     const file = folderPaths(config.data).database
-    if (!databaseExists(file)) await prepareNewStore(config, store, root)
+    if (!databaseExists(file)) await prepareNewStore(store, root)
     const keyring = await openKeyring(store, root)
     await store.clearUnfinished()
     const database = await openServerDatabase(file, migrate, onFailure)
-    await bindToVolume(database, marker)
+    try {
+      await bindToVolume(database, marker, store)
+    } catch (error) {
+      await database.close()
+      throw error
+    }
     return {
       core: createCore({ database, store, keyring, clock, ...config }),
       madeRootKey: known === undefined,
@@ -99,16 +105,25 @@ export async function openForCommand(config: Config, clock: () => number): Promi
 }
 
 /** The keyring of a store without a database: new, or interrupted before its first database. */
-async function prepareNewStore(config: Config, store: BlobStore, root: Identity): Promise<void> {
-  for await (const _ of store.list('blobs/')) {
-    throw new FolderError(`${config.data} holds blobs but no database: restore holdfast.db`)
-  }
+async function prepareNewStore(store: BlobStore, root: Identity): Promise<void> {
+  await refuseBlobs(store)
   for await (const { name } of store.list('keyring/')) if (name === 'keyring/1.age') return
   await createKeyring(store, root)
 }
 
+/** A database that knows no blob would give them all to the sweep. */
+async function refuseBlobs(store: BlobStore): Promise<void> {
+  for await (const _ of store.list(BLOB_FOLDER)) {
+    throw new FolderError('the data folder holds blobs but no database: restore holdfast.db')
+  }
+}
+
 /** A database that was copied in from another store would not know this folder's blobs. */
-async function bindToVolume(database: Database, marker: VolumeMarker): Promise<void> {
+async function bindToVolume(
+  database: Database,
+  marker: VolumeMarker,
+  store: BlobStore,
+): Promise<void> {
   const key = 'volume'
   const row = await database.read
     .selectFrom('meta')
@@ -116,11 +131,11 @@ async function bindToVolume(database: Database, marker: VolumeMarker): Promise<v
     .where('key', '=', key)
     .executeTakeFirst()
   if (!row) {
+    await refuseBlobs(store)
     await database.write((writer) =>
       writer.insertInto('meta').values({ key, value: marker.volume }).execute(),
     )
   } else if (row.value !== marker.volume) {
-    await database.close()
     throw new FolderError('the database and the volume marker belong to different stores')
   }
 }

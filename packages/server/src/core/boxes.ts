@@ -57,8 +57,8 @@ export interface Boxes {
   /** @throws CoreError key_share_not_found, no_access when the share is another box's */
   getPublic(boxId: string, shareHash: string): Promise<PublicBox>
   /** The boxes somebody is a member of, the one with the newest event first. */
-  listJoined(identityId: string, ownerOrgId: string | undefined, page: Page): Promise<Box[]>
-  countJoined(identityId: string, ownerOrgId: string | undefined): Promise<number>
+  listJoined(identityId: string, ownerOrgId: string, page: Page): Promise<Box[]>
+  countJoined(identityId: string, ownerOrgId: string): Promise<number>
   /** Removes a box with all it holds. @throws CoreError box_not_found, not_creator */
   remove(identityId: string, boxId: string): Promise<void>
   /** @throws CoreError not_member */
@@ -144,12 +144,12 @@ export function createBoxes(parts: {
     return boxes
   }
 
-  function joined(reader: Reader, identityId: string, ownerOrgId: string | undefined) {
-    const query = reader
+  function joined(reader: Reader, identityId: string, ownerOrgId: string) {
+    return reader
       .selectFrom('box')
       .innerJoin('box_member', 'box_member.box_id', 'box.id')
       .where('box_member.identity_id', '=', identityId)
-    return ownerOrgId === undefined ? query : query.where('box.owner_org_id', '=', ownerOrgId)
+      .where('box.owner_org_id', '=', ownerOrgId)
   }
 
   async function get(identityId: string, boxId: string): Promise<Box> {

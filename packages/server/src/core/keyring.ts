@@ -63,16 +63,12 @@ export async function openKeyring(store: BlobStore, root: Identity): Promise<Key
 
   const epochs = new Map<number, Epoch>()
   for (const number of numbers.sort((a, b) => a - b)) {
-    const identity = await getSealed(store, root, `${FOLDER}${number}.age`)
-    const columns = await getSealed(store, root, `${FOLDER}${number}.columns.age`)
-    epochs.set(number, {
-      number,
-      identity: parseIdentity(Buffer.from(identity).toString('utf8')),
-      columnKey: derive(columns, 'columns'),
-    })
+    const identity = await getIdentity(store, root, `${FOLDER}${number}.age`)
+    const columns = await getSecret(store, root, `${FOLDER}${number}.columns.age`)
+    epochs.set(number, { number, identity, columnKey: derive(columns, 'columns') })
   }
   const current = [...epochs.values()].at(-1) as Epoch
-  const indexSecret = await getSealed(store, root, INDEX_SECRET)
+  const indexSecret = await getSecret(store, root, INDEX_SECRET)
   const indexKeys = new Map<IndexPurpose, KeyObject>()
   for (const purpose of ['email', 'name_search', 'address'] as const) {
     indexKeys.set(purpose, derive(indexSecret, `index/${purpose}`))
@@ -102,6 +98,21 @@ async function putSealed(
   const writer = await store.create(name)
   await writer.write([seal([root.recipient], plain)])
   await writer.commit()
+}
+
+async function getIdentity(store: BlobStore, root: Identity, name: string): Promise<Identity> {
+  const text = Buffer.from(await getSealed(store, root, name)).toString('utf8')
+  try {
+    return parseIdentity(text)
+  } catch {
+    throw new KeyringError(`${name} holds no identity`)
+  }
+}
+
+async function getSecret(store: BlobStore, root: Identity, name: string): Promise<Uint8Array> {
+  const secret = await getSealed(store, root, name)
+  if (secret.byteLength !== SECRET_BYTES) throw new KeyringError(`${name} holds no secret`)
+  return secret
 }
 
 async function getSealed(store: BlobStore, root: Identity, name: string): Promise<Uint8Array> {

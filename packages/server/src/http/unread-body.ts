@@ -14,7 +14,11 @@ const LINGER_MS = 2000
  */
 export function readOnAfterRefusal(app: FastifyInstance): void {
   app.addHook('onSend', async (request, reply, payload) => {
-    if (!isStillSending(request)) return payload
+    if (!isStillSending(request)) {
+      // What came and nobody read is let go: an unread body never ends, and keeps what waits for that.
+      if (hasBody(request)) request.raw.resume()
+      return payload
+    }
     if (await readOn(request)) return payload
     reply.header('connection', 'close')
     if (typeof payload !== 'string' && !Buffer.isBuffer(payload)) return payload

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { UNFINISHED, writeNewFile } from './new-file.ts'
 
 const MARKER = 'holdfast-volume.json'
 const LOCK = 'server.lock'
@@ -35,7 +36,7 @@ export async function readMarker(data: string): Promise<VolumeMarker | undefined
     if (error.code === 'ENOENT') return [] as string[]
     throw error
   })
-  if (entries.every((entry) => entry.startsWith(LOCK) || entry === 'lost+found')) return undefined
+  if (entries.every(comesBeforeMarker)) return undefined
   const text = await readFile(join(data, MARKER), 'utf8').catch(() => {
     throw new FolderError(
       `${data} has no volume marker (${MARKER}). Is the right volume mounted? A new store needs an empty folder.`,
@@ -49,6 +50,11 @@ export async function readMarker(data: string): Promise<VolumeMarker | undefined
     )
   }
   return marker
+}
+
+/** What may lie in the folder of a store that was not begun, or whose first start was interrupted. */
+function comesBeforeMarker(entry: string): boolean {
+  return entry.startsWith(LOCK) || entry === 'lost+found' || entry === MARKER + UNFINISHED
 }
 
 function parseMarker(text: string): VolumeMarker | undefined {
@@ -66,13 +72,7 @@ function parseMarker(text: string): VolumeMarker | undefined {
 /** Writes the marker of a new volume, durably, before anything else is kept there. */
 export async function writeMarker(data: string, root: string): Promise<VolumeMarker> {
   const marker: VolumeMarker = { format: FORMAT, volume: randomUUID(), root }
-  const file = await open(join(data, MARKER), 'wx', 0o600)
-  await file.writeFile(`${JSON.stringify(marker)}\n`)
-  await file.sync()
-  await file.close()
-  const folder = await open(data, 'r')
-  await folder.sync()
-  await folder.close()
+  await writeNewFile(join(data, MARKER), `${JSON.stringify(marker)}\n`)
   return marker
 }
 

@@ -1,7 +1,7 @@
-import { constants } from 'node:fs'
-import { open, readFile, realpath, stat } from 'node:fs/promises'
-import { dirname, resolve, sep } from 'node:path'
+import { readFile, realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve, sep } from 'node:path'
 import { generateIdentity, type Identity, parseIdentity } from '@holdfast/seal'
+import { writeNewFile } from './new-file.ts'
 
 /** A root key that cannot be used; the message says what the operator should do. */
 export class RootKeyError extends Error {
@@ -40,20 +40,20 @@ export async function readRootKey(file: string, data: string): Promise<Identity 
 /** Makes a root key and writes it, durably, where no file may be yet. */
 export async function createRootKey(file: string, kind: 'x25519' | 'hybrid'): Promise<Identity> {
   const identity = generateIdentity(kind)
-  const handle = await open(file, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600)
-  await handle.writeFile(`# Holdfast root key\n# public key: ${identity.recipient}\n${identity}\n`)
-  await handle.sync()
-  await handle.close()
-  const folder = await open(dirname(resolve(file)), 'r')
-  await folder.sync()
-  await folder.close()
+  await writeNewFile(
+    file,
+    `# Holdfast root key\n# public key: ${identity.recipient}\n${identity}\n`,
+  )
   return identity
 }
 
+/** Also when only a link to the file, or to its folder, lies outside. */
 async function refuseInside(file: string, data: string): Promise<void> {
   const folder = await realpath(data).catch(() => resolve(data))
   const parent = await realpath(dirname(resolve(file))).catch(() => dirname(resolve(file)))
-  if (parent === folder || parent.startsWith(folder + sep)) {
+  const target = await realpath(file).catch(() => join(parent, basename(file)))
+  for (const place of [parent, dirname(target)]) {
+    if (place !== folder && !place.startsWith(folder + sep)) continue
     throw new RootKeyError(
       `the root key ${file} lies inside the data folder: move it out, so that a copied folder does not carry its own key`,
     )

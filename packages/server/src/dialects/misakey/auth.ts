@@ -16,8 +16,6 @@ export interface Actor {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Asks for no sign-in. */
-    public?: boolean
     /** The least assurance; 1 where nothing is said. */
     acr?: Acr
     /** Applications may call it too. */

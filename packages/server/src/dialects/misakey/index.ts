@@ -1,7 +1,9 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { refuseOtherMethods } from '../../http/method-not-allowed.ts'
 import { acceptForms } from '../../http/multipart.ts'
+import { describeDialect } from '../../http/openapi.ts'
 import type { DialectOptions } from '../dialect.ts'
+import { ANSWERS, Refusal } from './answers.ts'
 import { guard } from './auth.ts'
 import { createErrorHandler, notFound, sendError } from './errors.ts'
 import { boxFileRoutes, boxFileUploadRoutes } from './routes/box-files.ts'
@@ -28,6 +30,16 @@ export const misakey: FastifyPluginAsync<DialectOptions> = async (app, options) 
       'referrer-policy': 'origin',
       vary: 'Cookie, Origin',
     })
+  })
+  await describeDialect(app, {
+    name: 'misakey',
+    title: 'Boxes and saved files (Misakey)',
+    security: {
+      session: { type: 'apiKey', in: 'cookie', name: 'accesstoken' },
+      bearer: { type: 'http', scheme: 'bearer' },
+    },
+    refusal: Refusal,
+    answers: ANSWERS,
   })
   const otherMethods = refuseOtherMethods(app)
   guard(app, options.core)

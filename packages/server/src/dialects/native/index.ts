@@ -2,8 +2,10 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { equalSecrets } from '../../core/secrets.ts'
 import { bearerToken } from '../../http/bearer.ts'
 import { refuseOtherMethods } from '../../http/method-not-allowed.ts'
+import { describeDialect } from '../../http/openapi.ts'
 import { sendProblem } from '../../http/problem.ts'
 import type { DialectOptions } from '../dialect.ts'
+import { ANSWERS, Refusal } from './answers.ts'
 import { guard } from './auth.ts'
 import { handleError } from './errors.ts'
 import { meRoutes } from './routes/me.ts'
@@ -12,6 +14,16 @@ import { tokenRoutes } from './routes/tokens.ts'
 /** Health, metrics, and Holdfast's own API below `/v1`. Errors are problem details (RFC 9457). */
 export const native: FastifyPluginAsync<DialectOptions> = async (app, options) => {
   app.setErrorHandler(handleError)
+  await describeDialect(app, {
+    name: 'native',
+    title: 'Holdfast',
+    security: {
+      session: { type: 'apiKey', in: 'cookie', name: 'accesstoken' },
+      bearer: { type: 'http', scheme: 'bearer' },
+    },
+    refusal: Refusal,
+    answers: ANSWERS,
+  })
   operatorRoutes(app, options)
   await app.register((scope) => ownRoutes(scope, options), { prefix: '/v1' })
   for (const prefix of ['/health', '/openapi']) {

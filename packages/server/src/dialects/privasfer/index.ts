@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { refuseOtherMethods } from '../../http/method-not-allowed.ts'
+import { describeDialect } from '../../http/openapi.ts'
 import type { DialectOptions } from '../dialect.ts'
+import { ANSWERS, Refusal } from './answers.ts'
 import { guard, ownerOf } from './auth.ts'
 import { handleError, PrivasferError, sendError } from './errors.ts'
 import { limitRate } from './rate-limit.ts'
@@ -19,6 +21,13 @@ const YEAR_SECONDS = 365 * 24 * 3600
  */
 export const privasfer: FastifyPluginAsync<DialectOptions> = async (app, options) => {
   app.setErrorHandler(handleError)
+  await describeDialect(app, {
+    name: 'privasfer',
+    title: 'Account files (Privasfer)',
+    security: { token: { type: 'http', scheme: 'bearer' } },
+    refusal: Refusal,
+    answers: ANSWERS,
+  })
   await limitRate(app, options.settings.apiRateLimit)
   await app.register((scope) => apiRoutes(scope, options), { prefix: PREFIX })
 

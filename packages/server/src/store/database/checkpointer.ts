@@ -1,17 +1,19 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import type { CheckpointReport } from './checkpoint-worker.ts'
+import type { CheckpointReport, CheckpointTask } from './checkpoint-worker.ts'
 
-const EVERY_MS = 1000
+const LOOK_EVERY_MS = 100
+const PASS_EVERY_MS = 1000
 /** 16 MiB of 4 KiB pages. */
 const PAGES_TOLERATED = 4096
 
 /**
- * Copies the write-ahead log into the database file, from a thread of its own.
+ * Copies the write-ahead log into the database file, from a thread of its own: once a second, or as
+ * soon as much is in the log.
  *
- * A passive pass beside a busy writer never reaches the log's end, so the log would grow without
- * bound: when much is left, `exclusively` keeps writers out for one more short pass, after which the
- * next write starts the log anew.
+ * A pass copies what was in the log when it began. Beside a busy writer there is always more by its
+ * end, so that the log would never start anew and grow without bound: when it is long, `exclusively`
+ * keeps writers out for one more short pass, after which the next write starts at the log's beginning.
  */
 export function startCheckpointer(
   file: string,
@@ -24,18 +26,22 @@ export function startCheckpointer(
   worker.on('error', onFailure)
   const exited = new Promise((resolve) => worker.once('exit', resolve))
   let dirty = false
+  let passedAt = performance.now()
   let running: Promise<void> | undefined
 
-  async function pass(): Promise<CheckpointReport> {
-    worker.postMessage('pass')
+  async function ask(task: CheckpointTask): Promise<CheckpointReport> {
+    worker.postMessage(task)
     const [report] = (await once(worker, 'message')) as [CheckpointReport]
     return report
   }
 
   async function run(): Promise<void> {
+    const { pages } = await ask('look')
+    if (pages < PAGES_TOLERATED && performance.now() - passedAt < PASS_EVERY_MS) return
     dirty = false
-    const { pagesLeft } = await pass()
-    if (pagesLeft > PAGES_TOLERATED) await exclusively(pass)
+    await ask('pass')
+    if (pages >= PAGES_TOLERATED) await exclusively(() => ask('pass'))
+    passedAt = performance.now()
   }
 
   const timer = setInterval(() => {
@@ -45,7 +51,7 @@ export function startCheckpointer(
       .finally(() => {
         running = undefined
       })
-  }, EVERY_MS)
+  }, LOOK_EVERY_MS)
   timer.unref()
   worker.unref()
 

@@ -1,7 +1,8 @@
-import type { Kysely } from 'kysely'
-import { type Migration, Migrator } from 'kysely/migration'
+import { type Kysely, sql } from 'kysely'
+import { DEFAULT_MIGRATION_TABLE, type Migration, Migrator } from 'kysely/migration'
 import type { Reader } from '../../core/database.ts'
 import type { Schema } from '../../core/schema.ts'
+import { FolderError } from '../folder.ts'
 import * as first from './migrations/0001-first.ts'
 import * as accountFiles from './migrations/0002-account-files.ts'
 
@@ -14,8 +15,18 @@ const migrations: Record<string, Migration> = {
 /** The name of the newest migration: what `npx holdfast` and the server must agree on. */
 export const SCHEMA_VERSION = Object.keys(migrations).at(-1) ?? ''
 
-/** Brings the database up to `SCHEMA_VERSION`. Only the server does, under the folder's lock. */
+/**
+ * Brings the database up to `SCHEMA_VERSION`. Only the server does, under the folder's lock.
+ *
+ * @throws FolderError when a newer program has migrated it
+ */
 export async function migrate(database: Kysely<Schema>): Promise<void> {
+  const version = await schemaVersion(database)
+  if (version !== undefined && version > SCHEMA_VERSION) {
+    throw new FolderError(
+      `the database has schema ${version}, this program knows ${SCHEMA_VERSION}: start a newer program`,
+    )
+  }
   const migrator = new Migrator({
     db: database,
     provider: { getMigrations: async () => migrations },
@@ -24,12 +35,11 @@ export async function migrate(database: Kysely<Schema>): Promise<void> {
   if (error) throw error
 }
 
-/** The name of the last migration that ran, or undefined for a database without any. */
+/** The name of the last migration that ran, known here or not; undefined for a database without any. */
 export async function schemaVersion(database: Reader): Promise<string | undefined> {
-  const migrator = new Migrator({
-    db: database,
-    provider: { getMigrations: async () => migrations },
-  })
-  const run = (await migrator.getMigrations()).filter((migration) => migration.executedAt)
-  return run.at(-1)?.name
+  const tables = await database.introspection.getTables({ withInternalKyselyTables: true })
+  if (!tables.some((table) => table.name === DEFAULT_MIGRATION_TABLE)) return undefined
+  const { rows } = await sql<{ name: string | null }>`
+    select max(name) as name from ${sql.table(DEFAULT_MIGRATION_TABLE)}`.execute(database)
+  return rows[0]?.name ?? undefined
 }

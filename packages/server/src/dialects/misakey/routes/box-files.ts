@@ -1,16 +1,24 @@
 import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
 import { sendDownload } from '../../../http/download.ts'
+import { FormFile } from '../../../http/openapi.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf } from '../auth.ts'
 import { type Faults, MALFORMED, REQUIRED } from '../errors.ts'
 import { readFileForm } from '../file-form.ts'
 import { renderEvent } from '../render.ts'
-import { IdParams, PUBLIC_KEY_PATTERN } from '../schemas.ts'
+import { IdParams, PUBLIC_KEY_PATTERN, PublicKey } from '../schemas.ts'
 import { viewerOf } from './events.ts'
 
 /** Either alphabet, padded or not: what is meant is decided by clients, and kept verbatim. */
 const BASE64 = /^[A-Za-z0-9+/_-]+={0,2}$/
 const PUBLIC_KEY = new RegExp(PUBLIC_KEY_PATTERN)
+
+const MessageForm = Type.Object({
+  encrypted_file: FormFile,
+  msg_encrypted_content: Type.String(),
+  msg_public_key: Type.Optional(PublicKey),
+})
 
 /** Seed «Files Upload & Download», 2.4. */
 export function boxFileRoutes(app: FastifyInstance, { core }: DialectOptions): void {
@@ -38,7 +46,7 @@ export function boxFileUploadRoutes(
 ): void {
   app.post<{ Params: { id: string } }>(
     '/boxes/:id/encrypted-files',
-    { config: { machines: true }, schema: { params: IdParams } },
+    { config: { machines: true, form: MessageForm }, schema: { params: IdParams } },
     async (request, reply) => {
       const { identityId } = actorOf(request)
       const boxId = request.params.id

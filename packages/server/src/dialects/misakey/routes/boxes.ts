@@ -70,7 +70,8 @@ export function boxRoutes(app: FastifyInstance, { core }: DialectOptions): void 
       const { owner_org_id, datatag_id } = request.query
       const { identityId } = actorOf(request)
       // No box carries a tag here.
-      const count = datatag_id ? 0 : await core.boxes.countJoined(identityId, owner_org_id)
+      const owner = owner_org_id ?? (await core.identities.selfOrganisation())
+      const count = datatag_id ? 0 : await core.boxes.countJoined(identityId, owner)
       return reply.code(204).header('x-total-count', count).send()
     },
   )
@@ -82,7 +83,8 @@ export function boxRoutes(app: FastifyInstance, { core }: DialectOptions): void 
       const { owner_org_id, datatag_id, offset, limit } = request.query
       const { identityId } = actorOf(request)
       if (datatag_id) return []
-      const boxes = await core.boxes.listJoined(identityId, owner_org_id, {
+      const owner = owner_org_id ?? (await core.identities.selfOrganisation())
+      const boxes = await core.boxes.listJoined(identityId, owner, {
         offset,
         limit: limit || DEFAULT_JOINED_LIMIT,
       })

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
 import type { SavedFile } from '../../../core/saved-files.ts'
+import { FormFile } from '../../../http/openapi.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf, requireSelf } from '../auth.ts'
 import { type Faults, MisakeyError, REQUIRED } from '../errors.ts'
@@ -18,6 +19,12 @@ const SavedFileBody = Type.Object({
 
 const OwnerQuery = Type.Object({ identity_id: Type.Optional(Uuid) })
 const ListQuery = Type.Object({ ...OwnerQuery.properties, ...PageQuery })
+
+const SavedFileForm = Type.Object({
+  encrypted_file: FormFile,
+  encrypted_metadata: Type.String(),
+  key_fingerprint: Type.String(),
+})
 
 /** At most 255 characters, however they are encoded. */
 const SHORT = /^.{0,255}$/su
@@ -78,7 +85,7 @@ export function savedFileUploadRoutes(
 ): void {
   app.post<{ Params: { id: string } }>(
     '/box-users/:id/saved-files',
-    { config: { acr: 2 }, schema: { params: IdParams } },
+    { config: { acr: 2, form: SavedFileForm }, schema: { params: IdParams } },
     async (request, reply) => {
       const { id } = request.params
       // Strangers are refused before anything they send is stored.

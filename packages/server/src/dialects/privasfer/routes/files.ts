@@ -1,10 +1,12 @@
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import type { AccountFile } from '../../../core/account-files.ts'
 import type { AccountQuery } from '../../../core/account-list.ts'
 import { CoreError } from '../../../core/errors.ts'
 import { sendDownload } from '../../../http/download.ts'
 import { acceptForms } from '../../../http/multipart.ts'
+import { FormFile } from '../../../http/openapi.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { ownerOf } from '../auth.ts'
 import {
@@ -108,9 +110,10 @@ export async function fileRoutes(app: FastifyInstance, options: DialectOptions):
     throw new CoreError('pin_needed', 'the account is locked')
   }
 
-  const uploads = async (scope: FastifyInstance) => {
+  const uploads: FastifyPluginAsync = async (scope) => {
     acceptForms(scope)
-    scope.post('/files', async (request, reply) => {
+    const config = { form: Type.Object({ file: FormFile }) }
+    scope.post('/files', { config }, async (request, reply) => {
       const owner = ownerOf(request)
       const quota = settings.accountQuota
       const { bytes } = await core.accountFiles.usage(owner.id)
