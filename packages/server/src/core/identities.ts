@@ -24,6 +24,7 @@ export interface NewPerson {
   timeZone?: string | undefined
 }
 
+/** What is left out stays; of public keys, too. */
 export type ProfileChange = Partial<Omit<IdentityProfile, 'email'>>
 
 export interface Identities {
@@ -118,7 +119,8 @@ export function createIdentities(database: Database, keyring: Keyring, clock: Cl
     change: (id, change) =>
       database.write(async (writer) => {
         const identity = await find(writer, id)
-        const profile = { ...identity.profile, ...change }
+        const publicKeys = { ...identity.profile.publicKeys, ...change.publicKeys }
+        const profile = { ...identity.profile, ...change, publicKeys }
         knownTimeZone(profile.timeZone)
         await writer
           .updateTable('identity')

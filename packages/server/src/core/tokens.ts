@@ -63,6 +63,17 @@ export function createApiTokens(database: Database, keyring: Keyring, clock: Clo
     return { token, id }
   }
 
+  /** A full disk must not keep anybody from reading: then the last use stays unknown. */
+  async function recordUse(id: string, now: number): Promise<void> {
+    try {
+      await database.write((writer) =>
+        writer.updateTable('api_token').set({ last_used_at: now }).where('id', '=', id).execute(),
+      )
+    } catch (error) {
+      if (!(error instanceof CoreError) || error.code !== 'storage_full') throw error
+    }
+  }
+
   return {
     create: (identityId, name, expiresAt) =>
       database.write((writer) => insert(writer, identityId, name, expiresAt)),
@@ -102,15 +113,7 @@ export function createApiTokens(database: Database, keyring: Keyring, clock: Clo
         .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
         .executeTakeFirst()
       if (!row) return undefined
-      if (now - (row.last_used_at ?? 0) >= LAST_USE_RESOLUTION_MS) {
-        await database.write((writer) =>
-          writer
-            .updateTable('api_token')
-            .set({ last_used_at: now })
-            .where('id', '=', row.id)
-            .execute(),
-        )
-      }
+      if (now - (row.last_used_at ?? 0) >= LAST_USE_RESOLUTION_MS) await recordUse(row.id, now)
       return { id: row.id, identityId: row.identity_id }
     },
   }

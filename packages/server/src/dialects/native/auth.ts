@@ -19,7 +19,7 @@ export function guard(app: FastifyInstance, core: Core): void {
   app.addHook('onRequest', async (request) => {
     if (request.is404) return
     if (!passesCsrf(request)) throw new ProblemError(403, 'invalid CSRF token')
-    const token = bearerToken(request) ?? cookieToken(request)
+    const token = tokenOf(request)
     const session = token ? await core.sessions.authenticate(token) : undefined
     if (!session) throw new ProblemError(401, 'sign in first')
     if (session.acr < LEAST_ACR) throw new ProblemError(403, 'sign in with a password')
@@ -27,7 +27,10 @@ export function guard(app: FastifyInstance, core: Core): void {
   })
 }
 
-function cookieToken({ cookies }: FastifyRequest): string | undefined {
+/** Cookies count only without an Authorization header, since that lets a request pass without CSRF token. */
+function tokenOf(request: FastifyRequest): string | undefined {
+  if (request.headers.authorization !== undefined) return bearerToken(request)
+  const { cookies } = request
   return cookies.tokentype === 'bearer' ? cookies.accesstoken : undefined
 }
 

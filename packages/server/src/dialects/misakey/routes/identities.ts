@@ -42,12 +42,11 @@ export function identityRoutes(app: FastifyInstance, { core }: DialectOptions): 
       const { id } = request.params
       requireSelf(request, id)
       const { display_name, notifications, color } = request.body
-      const { publicKeys } = (await core.identities.get(id)).profile
       await core.identities.change(id, {
         ...(display_name !== undefined && { displayName: display_name }),
         ...(notifications !== undefined && { notifications }),
         ...(color !== undefined && { color }),
-        publicKeys: { ...publicKeys, ...publicKeysOf(request.body) },
+        publicKeys: publicKeysOf(request.body),
       })
       return reply.code(204).send()
     },
