@@ -1,16 +1,23 @@
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { createCommand, createGroup, type Run } from '../run.ts'
+
+interface CreateOptions {
+  email: string
+  name: string
+  expiresAt?: number
+}
 
 export function tokenCommand(run: Run): Command {
   const create = createCommand('create', 'make an API token, which is shown once')
     .requiredOption('--email <email>', 'whose')
     .requiredOption('--name <name>', 'what it is for')
-    .action(({ email, name }: { email: string; name: string }, command: Command) =>
+    .option('--expires-at <time>', 'when it ends, as 2030-01-31T12:00:00Z', instantOf)
+    .action(({ email, name, expiresAt }: CreateOptions, command: Command) =>
       run(
         command,
         async (core) => {
           const { id } = await core.identities.findByEmail(email)
-          return core.tokens.create(id, name)
+          return core.tokens.create(id, name, expiresAt)
         },
         ({ token, id }) => `${token}\n(token ${id}; it is shown only now)`,
       ),
@@ -52,6 +59,12 @@ export function tokenCommand(run: Run): Command {
     )
 
   return createGroup('token', 'API tokens', [create, list, revoke])
+}
+
+function instantOf(text: string): number {
+  const milliseconds = Date.parse(text)
+  if (Number.isNaN(milliseconds)) throw new InvalidArgumentError('must be a time')
+  return milliseconds
 }
 
 function instant(milliseconds: number | null): string | null {
