@@ -8,7 +8,8 @@ import {
   type Settings,
   startServerProcess,
 } from '../packages/server/test/cli/processes.ts'
-import { PUBLIC_KEY, temporaryFolder, uploadForm } from '../packages/server/test/helpers/server.ts'
+import { testFolder } from '../packages/server/test/helpers/cleanup.ts'
+import { PUBLIC_KEY, uploadForm } from '../packages/server/test/helpers/server.ts'
 
 export type { Settings } from '../packages/server/test/cli/processes.ts'
 export { PUBLIC_KEY } from '../packages/server/test/helpers/server.ts'
@@ -28,7 +29,7 @@ export interface Place {
 
 /** Starts a server on a fresh folder and a free port, and makes a person with a box. */
 export async function startPlace(t: TestContext, given: Settings = {}): Promise<Place> {
-  const data = join(await temporaryFolder(t), 'data')
+  const data = join(await testFolder(t), 'data')
   const settings: Settings = { HOLDFAST_DATA: data, ...given }
   const server = await startServerProcess(t, settings)
   const email = 'ann@example.com'

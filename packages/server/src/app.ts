@@ -23,6 +23,7 @@ import { validateStrictly } from './http/validation.ts'
 /** JSON bodies hold names and encrypted messages, never files. */
 const JSON_LIMIT = 2 * 1024 * 1024
 const IDLE_CONNECTION_MS = 75_000
+const IDLE_TRANSFER_MS = 120_000
 const HEADERS_MS = 30_000
 /** As long as a head can be: what is too long is for schemas to refuse, in the dialect's shape. */
 const LONGEST_PARAMETER = 16 * 1024
@@ -57,6 +58,8 @@ export async function buildApp(
     keepAliveTimeout: IDLE_CONNECTION_MS,
     // A whole request may take as long as its bytes keep coming: bodies have idle limits of their own.
     requestTimeout: 0,
+    // A client that neither sends nor reads is cut off.
+    connectionTimeout: IDLE_TRANSFER_MS,
     http: { headersTimeout: HEADERS_MS },
     clientErrorHandler: answerClientError,
     return503OnClosing: true,
@@ -89,6 +92,14 @@ export async function buildApp(
       },
       'answered',
     )
+  })
+  let closing = false
+  app.addHook('preClose', async () => {
+    closing = true
+  })
+  app.addHook('onResponse', async (request) => {
+    // Kept alive it would hold up the end: only connections that idle already are closed by then.
+    if (closing) request.raw.socket.end()
   })
   app.setErrorHandler((error, request, reply) => {
     const status = statusOf(error)

@@ -50,6 +50,11 @@ function jobs(core: Core, logger: FastifyBaseLogger, startedAt: number): Job[] {
       },
     },
     {
+      name: 'tidy index',
+      everyMs: HOUR_MS,
+      run: () => core.accountFiles.tidyIndex(),
+    },
+    {
       name: 'index names',
       everyMs: INDEX_EVERY_MS,
       async run() {

@@ -79,6 +79,8 @@ export interface AccountFiles {
   purge(): Promise<number>
   /** Makes names that came last searchable by index; answers whether more are waiting. */
   indexNames(): Promise<boolean>
+  /** Keeps the index of names in one piece, so that searches stay fast. */
+  tidyIndex(): Promise<void>
 }
 
 export function createAccountFiles(parts: {
@@ -263,6 +265,12 @@ export function createAccountFiles(parts: {
         }
         return rows.length === INDEXED_AT_ONCE
       })
+    },
+
+    async tidyIndex() {
+      for (let isFirst = true; ; isFirst = false) {
+        if (!(await database.write((writer) => search.tidy(writer, isFirst)))) return
+      }
     },
   }
 }

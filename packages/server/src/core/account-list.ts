@@ -1,4 +1,4 @@
-import { type ExpressionBuilder, sql } from 'kysely'
+import type { ExpressionBuilder } from 'kysely'
 import type { AccountFile, AccountFiles } from './account-files.ts'
 import type { Database } from './database.ts'
 import { searchForm } from './file-names.ts'
@@ -13,7 +13,7 @@ export interface SortTerm {
 }
 
 export interface AccountQuery {
-  /** The first counts most; equal files come newest first. None: newest first. */
+  /** The first counts most; equal files come newest first when it descends, else last. None: newest first. */
   sort: readonly SortTerm[]
   /** Part of a name, in any case; blank finds all. */
   keyword: string
@@ -37,9 +37,7 @@ export interface AccountList {
 }
 
 const BATCH = 500
-/** Up to so many rows that may match a keyword are opened and sorted for one page. */
-const SORTED_AT_MOST = 2000
-const EVERY_ROW = Number.MAX_SAFE_INTEGER
+const BEHIND_ALL = Number.MAX_SAFE_INTEGER
 
 type FileRow = Row<'account_file'>
 
@@ -72,12 +70,9 @@ export function createAccountList(
   ): Promise<FileRow[]> {
     let rows = rowsOf(ownerId, query).selectAll()
     if (after) rows = rows.where((eb) => behind(eb, column, descending, after))
-    if (column !== 'n') rows = rows.orderBy(column, descending ? 'desc' : 'asc')
-    return rows
-      .orderBy('n', column === 'n' && !descending ? 'asc' : 'desc')
-      .limit(slice.limit)
-      .offset(slice.offset)
-      .execute()
+    const direction = descending ? 'desc' : 'asc'
+    if (column !== 'n') rows = rows.orderBy(column, direction)
+    return rows.orderBy('n', direction).limit(slice.limit).offset(slice.offset).execute()
   }
 
   async function* inIndexedOrder(
@@ -123,58 +118,98 @@ export function createAccountList(
     return found
   }
 
-  /** Files whose names match, newest first: the ones that wait for the index, then the index's. */
+  /** Files whose names match, by number: those of the index, and the ones that wait for it, which are newer. */
   async function* found(
     ownerId: string,
     query: AccountQuery,
+    { descending }: IndexedOrder,
     atOnce = BATCH,
   ): AsyncGenerator<AccountFile[]> {
     const waiting = await notIndexed(ownerId, query)
     const seen = new Set(waiting.map(({ n }) => n))
-    if (waiting.length > 0) yield waiting
-    let before = EVERY_ROW
+    if (descending && waiting.length > 0) yield waiting
+    let after = descending ? BEHIND_ALL : 0
     for (;;) {
-      const numbers = await search.find(read, ownerId, query.keyword, before, atOnce)
+      const order = { descending, after }
+      const numbers = await search.find(read, ownerId, query.keyword, order, atOnce)
       const batch = matching(await opened(ownerId, query, numbers), query)
       yield batch.filter(({ n }) => !seen.has(n))
-      if (numbers.length < atOnce) return
-      before = numbers.at(-1) ?? 0
+      if (numbers.length < atOnce) break
+      after = numbers.at(-1) ?? 0
     }
+    if (!descending && waiting.length > 0) yield waiting.reverse()
   }
 
   /**
-   * Whether what matches a keyword is found by the index and sorted. What matches often is met soon
-   * on the way through the order; the search finds newest first in any case.
+   * Whether it takes less to sort all that match a keyword than to meet `count` of them on the way
+   * through the order.
    */
   async function mustSort(
     ownerId: string,
-    query: AccountQuery,
-    order: IndexedOrder,
+    { keyword }: AccountQuery,
+    { column }: IndexedOrder,
+    count: number,
   ): Promise<boolean> {
-    if (order === NEWEST_FIRST) return false
-    const some = await search.find(read, ownerId, query.keyword, EVERY_ROW, SORTED_AT_MOST + 1)
-    return some.length <= SORTED_AT_MOST
+    if (column === 'n' || !isIndexed(keyword)) return false
+    const all = (await files.usage(ownerId)).files
+    const most = Math.ceil(Math.sqrt(all * count))
+    const order = { descending: true, after: BEHIND_ALL }
+    const some = await search.find(read, ownerId, keyword, order, most + 1)
+    return some.length <= most
   }
 
-  /** Opens every name: the price of an order or a keyword that no index serves. */
-  async function sortedInMemory(ownerId: string, query: AccountQuery): Promise<AccountFile[]> {
+  /** What matches, where no index serves the order: every name of the account, or what the index finds. */
+  async function* unordered(ownerId: string, query: AccountQuery): AsyncGenerator<AccountFile[]> {
     const source = isIndexed(query.keyword)
-      ? found(ownerId, query)
+      ? found(ownerId, query, NEWEST_FIRST)
       : inIndexedOrder(ownerId, query, NEWEST_FIRST)
-    const all: AccountFile[] = []
     for await (const batch of source) {
-      all.push(...matching(batch, query))
+      yield matching(batch, query)
       await pause()
     }
-    return all.sort(comparison(query.sort))
   }
 
-  /** In order, without sorting in memory where an index serves. */
+  /** The first `count` in order, and how many there are in all; keeps hardly more than those. */
+  async function sorted(
+    ownerId: string,
+    query: AccountQuery,
+    count: number,
+  ): Promise<{ first: AccountFile[]; total: number }> {
+    const compare = comparison(query.sort)
+    let first: AccountFile[] = []
+    let total = 0
+    for await (const batch of unordered(ownerId, query)) {
+      total += batch.length
+      const last = first.length >= count ? first[count - 1] : undefined
+      first.push(...(last ? batch.filter((file) => compare(file, last) < 0) : batch))
+      if (first.length > count) first = first.sort(compare).slice(0, count)
+    }
+    return { first: first.sort(compare).slice(0, count), total }
+  }
+
+  /** Batches in an order that needs no sorting, with whatever in them does not match. */
+  function inOrder(
+    ownerId: string,
+    query: AccountQuery,
+    order: IndexedOrder,
+    atOnce = BATCH,
+  ): AsyncGenerator<AccountFile[]> {
+    return order.column === 'n' && isIndexed(query.keyword)
+      ? found(ownerId, query, order, atOnce)
+      : inIndexedOrder(ownerId, query, order)
+  }
+
   async function* ordered(ownerId: string, query: AccountQuery): AsyncGenerator<AccountFile[]> {
     const order = indexedOrder(query.sort)
-    if (order && query.keyword === '') yield* inIndexedOrder(ownerId, query, order)
-    else if (order === NEWEST_FIRST && isIndexed(query.keyword)) yield* found(ownerId, query)
-    else yield* batchesOf(await sortedInMemory(ownerId, query))
+    // Of all that match, what the index finds is less to open than everything in its order.
+    if (!order || (order.column !== 'n' && isIndexed(query.keyword))) {
+      yield* batchesOf((await sorted(ownerId, query, Number.POSITIVE_INFINITY)).first)
+      return
+    }
+    for await (const batch of inOrder(ownerId, query, order)) {
+      yield matching(batch, query)
+      await pause()
+    }
   }
 
   /** The first files that match, in order. */
@@ -184,12 +219,11 @@ export function createAccountList(
     order: IndexedOrder,
     count: number,
   ): Promise<AccountFile[]> {
-    const source =
-      order === NEWEST_FIRST ? found(ownerId, query, count) : inIndexedOrder(ownerId, query, order)
     const first: AccountFile[] = []
-    for await (const batch of source) {
+    for await (const batch of inOrder(ownerId, query, order, count)) {
       first.push(...matching(batch, query))
       if (first.length >= count) break
+      await pause()
     }
     return first
   }
@@ -211,18 +245,14 @@ export function createAccountList(
         const total = await totalOf(ownerId, query)
         return { files: rows.map(files.open), total, more: offset + rows.length < total }
       }
-      if (order && isIndexed(query.keyword) && !(await mustSort(ownerId, query, order))) {
-        const first = await firstMatches(ownerId, query, order, offset + limit + 1)
-        const more = first.length > offset + limit
-        const total = more ? undefined : first.length
-        return { files: first.slice(offset, offset + limit), total, more }
+      const end = offset + limit
+      if (order && !(await mustSort(ownerId, query, order, end + 1))) {
+        const first = await firstMatches(ownerId, query, order, end + 1)
+        const more = first.length > end
+        return { files: first.slice(offset, end), total: more ? undefined : first.length, more }
       }
-      const all = await sortedInMemory(ownerId, query)
-      return {
-        files: all.slice(offset, offset + limit),
-        total: all.length,
-        more: all.length > offset + limit,
-      }
+      const { first, total } = await sorted(ownerId, query, end)
+      return { files: first.slice(offset), total, more: total > end }
     },
   }
 }
@@ -243,33 +273,34 @@ function isIndexed(keyword: string): boolean {
 }
 
 function matching(files: readonly AccountFile[], { keyword }: AccountQuery): AccountFile[] {
+  if (keyword === '') return [...files]
   const wanted = searchForm(keyword)
   return files.filter(({ fullName }) => searchForm(fullName).includes(wanted))
 }
 
-/** Rows that stand behind one in an order by a column, then newest first. */
+/** Rows that stand behind one in an order by a column and their numbers. */
 function behind(
   eb: ExpressionBuilder<Schema, 'account_file'>,
   column: IndexedOrder['column'],
   descending: boolean,
   after: FileRow,
 ) {
-  if (column === 'n') return eb('n', descending ? '<' : '>', after.n)
-  const comparison = descending ? sql`<` : sql`>`
-  const value = after[column]
-  return sql<boolean>`(${sql.ref(column)} ${comparison} ${value}
-    or (${sql.ref(column)} = ${value} and n < ${after.n}))`
+  const comparison = descending ? '<' : '>'
+  if (column === 'n') return eb('n', comparison, after.n)
+  // As one comparison of pairs, which begins in the middle of the index; two of them would not.
+  return eb(eb.refTuple(column, 'n'), comparison, eb.tuple(after[column], after.n))
 }
 
 const names = new Intl.Collator('en', { numeric: true, sensitivity: 'base' })
 
 function comparison(sort: readonly SortTerm[]) {
+  const newestFirst = sort[0]?.descending ?? true
   return (a: AccountFile, b: AccountFile): number => {
     for (const { column, descending } of sort) {
       const difference = compareBy(column, a, b)
       if (difference !== 0) return descending ? -difference : difference
     }
-    return b.n - a.n
+    return newestFirst ? b.n - a.n : a.n - b.n
   }
 }
 

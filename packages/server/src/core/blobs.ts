@@ -13,6 +13,7 @@ import type { Clock } from './clock.ts'
 import type { Database, Writer } from './database.ts'
 import { CoreError } from './errors.ts'
 import type { Keyring } from './keyring.ts'
+import { free } from './memory.ts'
 import type { BlobStore, ObjectReader } from './ports/blob-store.ts'
 import type { PartSeal, Row } from './schema.ts'
 import { SEALED_COLUMN_OVERHEAD, sealedBytes, sealedJson } from './sealed-column.ts'
@@ -50,6 +51,7 @@ export interface Blobs {
   /**
    * Receives, seals and stores content; memory does not grow with its size.
    *
+   * @param source a piece is not looked at any more when the next is asked for
    * @param limit bytes; one more is refused
    * @throws CoreError file_too_large, storage_full, storage_unavailable, or what `source` throws
    */
@@ -75,7 +77,8 @@ export interface Blobs {
   /** Removes the bytes and rows of blobs whose last link went before a crash; answers how many. */
   finishDeleting(): Promise<number>
   /**
-   * The bytes from `start` up to but not including `end`, each authenticated before it is handed over.
+   * The bytes from `start` up to but not including `end`, each authenticated before it is handed
+   * over. Who reads them owns them, and should `free` what has gone out.
    *
    * @throws CoreError integrity, file_not_found
    */
@@ -85,6 +88,11 @@ export interface Blobs {
 /** The store's name of a part. */
 export function partName(blobId: string, number: number): string {
   return `${BLOB_FOLDER}${blobId.slice(0, 2)}/${blobId}.${number}`
+}
+
+/** The blob of a part's name in the store. */
+export function blobIdOf(name: string): string {
+  return name.slice(name.lastIndexOf('/') + 1).replace(/\.\d+$/, '')
 }
 
 /** Bytes that staged content takes where it is kept. */
@@ -207,10 +215,35 @@ export function createBlobs(
 
   function checkedPart(row: Row<'blob_part'>, number: number): PartOfEpoch {
     const part = partColumn.open(`${row.blob_id}.${number}`, '', row.sealed)
-    if (row.plain_size !== part.plainSize || row.sealed_size !== part.sealedSize) {
-      throw new CoreError('integrity', 'the sizes of a part do not match')
+    if (
+      row.number !== number ||
+      row.plain_size !== part.plainSize ||
+      row.sealed_size !== part.sealedSize
+    ) {
+      throw new CoreError('integrity', 'the row of a part does not match what was sealed')
     }
     return { ...part, epoch: row.epoch }
+  }
+
+  /** An object that is gone while its row stands is damage; both go together when a blob is deleted. */
+  async function openStored(name: string): Promise<ObjectReader> {
+    try {
+      return await store.open(name)
+    } catch (error) {
+      const isMissing = error instanceof CoreError && error.code === 'file_not_found'
+      if (!isMissing || !(await isStored(blobIdOf(name)))) throw error
+      throw new CoreError('integrity', `${name} is missing`, { cause: error })
+    }
+  }
+
+  async function isStored(blobId: string): Promise<boolean> {
+    const row = await database.read
+      .selectFrom('blob')
+      .select('id')
+      .where('id', '=', blobId)
+      .where('state', '=', 'stored')
+      .executeTakeFirst()
+    return row !== undefined
   }
 
   async function* readPart(
@@ -219,7 +252,7 @@ export function createBlobs(
     start: number,
     end: number,
   ): AsyncGenerator<Uint8Array> {
-    const object = await store.open(name)
+    const object = await openStored(name)
     try {
       const { payloadKey, size } = await openPart(object, part, keyring.epoch(part.epoch).identity)
       yield* openRange(object, part, payloadKey, size, start, end)
@@ -245,7 +278,7 @@ export function createBlobs(
             await part.write(bytes)
             continue
           }
-          pending.push(bytes)
+          pending.push(Uint8Array.from(bytes))
           if (size <= smallLimit) continue
           part = await createPart(store, keyring, partName(id, 1))
           for (const earlier of pending.splice(0)) await part.write(earlier)
@@ -401,5 +434,6 @@ async function* openRange(
       const chunkStart = chunk * CHUNK_SIZE
       yield plain.subarray(Math.max(0, start - chunkStart), end - chunkStart)
     }
+    free(sealed)
   }
 }

@@ -258,7 +258,8 @@ export function createBoxes(parts: {
         .orderBy('joined_at')
         .execute()
       const people = await identities.getMany(rows.map((row) => row.identity_id))
-      return { members: [...people.values()], creatorId: box.creator_id }
+      const members = rows.flatMap((row) => people.get(row.identity_id) ?? [])
+      return { members, creatorId: box.creator_id }
     },
 
     acknowledge: (identityId, boxId) =>

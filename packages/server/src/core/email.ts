@@ -2,7 +2,8 @@ import { createHmac, type KeyObject } from 'node:crypto'
 import { domainToASCII } from 'node:url'
 import { CoreError } from './errors.ts'
 
-const SHAPE = /^[^\s@]{1,64}@[^\s@]{1,253}$/u
+/** The domain has nothing at which `domainToASCII` would stop reading or begin to decode. */
+const SHAPE = /^[^\s@]{1,64}@[^\s@/\\?#:%[\]]{1,253}$/u
 
 /**
  * The form in which addresses are compared: trimmed, NFC, lower case, the domain in ASCII. Dots and

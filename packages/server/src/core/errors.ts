@@ -29,6 +29,7 @@ export type CoreErrorCode =
   | 'file_empty'
   | 'file_too_large'
   | 'already_saved'
+  | 'fingerprint_too_long'
   | 'saved_file_not_found'
   | 'saved_file_forbidden'
   | 'quota_exceeded'

@@ -22,5 +22,10 @@ export function splitFileName(full: string): { name: string; extension: string }
  * The same for names and keywords; a change means that the index is built anew.
  */
 export function searchForm(text: string): string {
-  return text.normalize('NFKC').toLowerCase().normalize('NFKD').replace(/\p{M}/gu, '')
+  // By way of capitals, as `ß` and `SS` are equal, and so are both small forms of sigma.
+  return bare(bare(text).toUpperCase().toLowerCase().replaceAll('ς', 'σ'))
+}
+
+function bare(text: string): string {
+  return text.normalize('NFKD').replace(/\p{M}/gu, '')
 }

@@ -201,6 +201,8 @@ async function metaValue(reader: Reader): Promise<string | undefined> {
 
 function knownTimeZone(name: string): string {
   try {
+    // Offsets are taken for zones too, but know no summer.
+    if (/^[+-]/.test(name)) throw new RangeError(name)
     return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone && name
   } catch (error) {
     throw new CoreError('time_zone_unknown', `${name} is no IANA time zone`, { cause: error })

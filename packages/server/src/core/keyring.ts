@@ -1,4 +1,4 @@
-import { createSecretKey, hkdfSync, type KeyObject, randomBytes } from 'node:crypto'
+import { createHmac, createSecretKey, hkdfSync, type KeyObject, randomBytes } from 'node:crypto'
 import {
   generateIdentity,
   type Identity,
@@ -9,6 +9,7 @@ import {
 } from '@holdfast/seal'
 import { CoreError } from './errors.ts'
 import type { BlobStore } from './ports/blob-store.ts'
+import { equalSecrets } from './secrets.ts'
 
 const FOLDER = 'keyring/'
 const INDEX_SECRET = `${FOLDER}index.age`
@@ -43,13 +44,17 @@ export class KeyringError extends Error {
   override name = 'KeyringError'
 }
 
-/** Makes the first epoch of a new store. Safe to repeat when it was interrupted. */
+/** Makes the keyring of a new store. Safe to repeat when it was interrupted. */
 export async function createKeyring(store: BlobStore, root: Identity): Promise<void> {
-  await putSealed(store, root, INDEX_SECRET, randomBytes(SECRET_BYTES))
-  await putSealed(store, root, `${FOLDER}1.columns.age`, randomBytes(SECRET_BYTES))
+  await putEntry(store, root, INDEX_SECRET, newSecret())
+  await createEpoch(store, root, 1)
+}
+
+/** Adds the keys of an epoch. From the next start on it is the current one, if its number is the highest. */
+export async function createEpoch(store: BlobStore, root: Identity, number: number): Promise<void> {
+  await putEntry(store, root, `${FOLDER}${number}.columns.age`, newSecret())
   // The identity comes last: an epoch exists when its identity does.
-  const identity = generateIdentity(root.kind)
-  await putSealed(store, root, `${FOLDER}1.age`, Buffer.from(identity.toString()))
+  await putEntry(store, root, `${FOLDER}${number}.age`, `${generateIdentity(root.kind)}`)
 }
 
 /** @throws KeyringError when the keyring is missing, damaged, or sealed to another root key */
@@ -89,30 +94,56 @@ function derive(secret: Uint8Array, purpose: string): KeyObject {
   return createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', `holdfast/1/${purpose}`, 32)))
 }
 
-async function putSealed(
-  store: BlobStore,
-  root: Identity,
-  name: string,
-  plain: Uint8Array,
-): Promise<void> {
-  const writer = await store.create(name)
-  await writer.write([seal([root.recipient], plain)])
-  await writer.commit()
+function newSecret(): string {
+  return randomBytes(SECRET_BYTES).toString('base64')
 }
 
 async function getIdentity(store: BlobStore, root: Identity, name: string): Promise<Identity> {
-  const text = Buffer.from(await getSealed(store, root, name)).toString('utf8')
   try {
-    return parseIdentity(text)
-  } catch {
+    return parseIdentity(await getEntry(store, root, name))
+  } catch (error) {
+    if (error instanceof KeyringError) throw error
     throw new KeyringError(`${name} holds no identity`)
   }
 }
 
 async function getSecret(store: BlobStore, root: Identity, name: string): Promise<Uint8Array> {
-  const secret = await getSealed(store, root, name)
+  const secret = Buffer.from(await getEntry(store, root, name), 'base64')
   if (secret.byteLength !== SECRET_BYTES) throw new KeyringError(`${name} holds no secret`)
   return secret
+}
+
+/*
+ * An entry is a comment line and a value, so that stock `age` takes the identity of an epoch as it is.
+ * The comment authenticates: anybody who knows the root's public recipient can seal to it, and would
+ * otherwise plant an epoch of his own for all that is stored from then on.
+ */
+
+async function putEntry(
+  store: BlobStore,
+  root: Identity,
+  name: string,
+  value: string,
+): Promise<void> {
+  const text = `${authentication(root, name, value)}\n${value}\n`
+  const writer = await store.create(name)
+  await writer.write([seal([root.recipient], Buffer.from(text))])
+  await writer.commit()
+}
+
+async function getEntry(store: BlobStore, root: Identity, name: string): Promise<string> {
+  const text = Buffer.from(await getSealed(store, root, name)).toString('utf8')
+  const [comment = '', value = ''] = text.split('\n')
+  if (!equalSecrets(comment, authentication(root, name, value))) {
+    throw new KeyringError(`${name} was not made with this root key`)
+  }
+  return value
+}
+
+function authentication(root: Identity, name: string, value: string): string {
+  const key = derive(Buffer.from(`${root}`), 'keyring')
+  const mac = createHmac('sha256', key).update(`${name}\n${value}`).digest('base64url')
+  return `# ${name} ${mac}`
 }
 
 async function getSealed(store: BlobStore, root: Identity, name: string): Promise<Uint8Array> {

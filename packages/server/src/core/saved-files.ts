@@ -10,6 +10,9 @@ import type { Quotas } from './quotas.ts'
 import type { Row, SavedFileText } from './schema.ts'
 import { sealedJson } from './sealed-column.ts'
 
+/** Characters, however they are encoded. */
+const SHORT = /^.{0,255}$/su
+
 /** A person's own kept link to a file that a client encrypted. */
 export interface SavedFile extends SavedFileText {
   readonly id: string
@@ -25,10 +28,11 @@ export interface SavedFiles {
    * Keeps a file of a box. Having it saved elsewhere does not count as access.
    *
    * @throws CoreError file_forbidden when the file is in no box that the person is a member of now
-   *   (also for a file that is not there), already_saved, quota_exceeded
+   *   (also for a file that is not there), fingerprint_too_long, already_saved,
+   *   quota_exceeded
    */
   save(identityId: string, fileId: string, text: SavedFileText): Promise<SavedFile>
-  /** Keeps staged bytes without a box, or drops them when that fails. @throws CoreError file_empty, quota_exceeded */
+  /** Keeps staged bytes without a box, or drops them when that fails. @throws CoreError file_empty, fingerprint_too_long, quota_exceeded */
   saveUpload(identityId: string, file: StagedBlob, text: SavedFileText): Promise<SavedFile>
   /** Newest first. */
   list(identityId: string, page: Page): Promise<SavedFile[]>
@@ -60,6 +64,9 @@ export function createSavedFiles(
     fileId: string,
     text: SavedFileText,
   ): Promise<SavedFile> {
+    if (!SHORT.test(text.keyFingerprint)) {
+      throw new CoreError('fingerprint_too_long', 'a fingerprint has at most 255 characters')
+    }
     const id = randomUUID()
     const row = await writer
       .insertInto('saved_file')

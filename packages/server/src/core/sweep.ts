@@ -1,4 +1,4 @@
-import { BLOB_FOLDER, type Blobs } from './blobs.ts'
+import { BLOB_FOLDER, type Blobs, blobIdOf } from './blobs.ts'
 import type { Clock } from './clock.ts'
 import type { Database } from './database.ts'
 import type { BlobStore, ObjectEntry } from './ports/blob-store.ts'
@@ -81,9 +81,4 @@ async function trackedBlobs(database: Database, entries: ObjectEntry[]): Promise
     )
     .execute()
   return new Set(rows.map((row) => row.id))
-}
-
-/** `blobs/ab/<id>.<part>` → `<id>` */
-function blobIdOf(name: string): string {
-  return name.slice(name.lastIndexOf('/') + 1).replace(/\.\d+$/, '')
 }

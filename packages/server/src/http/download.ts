@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { create as contentDisposition } from 'content-disposition'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { free } from '../core/memory.ts'
 import { evaluateConditions } from './conditions.ts'
 import { type ByteRange, requestedRange } from './range.ts'
 import { RequestError } from './request-error.ts'
@@ -47,7 +48,9 @@ export async function sendDownload(
   const range = request.method === 'GET' ? rangeOf(request, reply, download, etag) : undefined
   const { start, end } = range ?? { start: 0, end: download.size }
   const body =
-    request.method === 'HEAD' ? undefined : await openedStream(request, download.read(start, end))
+    request.method === 'HEAD'
+      ? undefined
+      : await openedStream(request, reply, download.read(start, end))
   // Only now: an error's answer has none of them.
   reply.headers({ ...headers, 'content-type': download.type, 'content-length': end - start })
   if (range) {
@@ -68,24 +71,44 @@ function rangeOf(
   throw new RequestError('range_not_satisfiable', 'the range lies outside of the file')
 }
 
-/** A stream of the bytes, once the first of them are there. */
+/** A stream of the bytes, once the first of them are there. Each piece is freed when it has gone out. */
 async function openedStream(
   request: FastifyRequest,
+  reply: FastifyReply,
   bytes: AsyncGenerator<Uint8Array>,
 ): Promise<Readable> {
   const first = await bytes.next()
-  return Readable.from(
+  const pieces: Uint8Array[] = []
+  let unfreed = 0
+
+  /** What neither the stream nor the socket holds any more, the oldest pieces, is with the client. */
+  function freeSent(): void {
+    const waiting = stream.readableLength + reply.raw.writableLength
+    for (let oldest = pieces[0]; oldest; oldest = pieces[0]) {
+      if (unfreed - oldest.byteLength < waiting) return
+      unfreed -= oldest.byteLength
+      free(oldest)
+      pieces.shift()
+    }
+  }
+
+  const stream: Readable = Readable.from(
     (async function* () {
       try {
-        if (!first.done) yield first.value
-        yield* bytes
+        for (let next = first; !next.done; next = await bytes.next()) {
+          pieces.push(next.value)
+          unfreed += next.value.byteLength
+          yield next.value
+          freeSent()
+        }
       } catch (error) {
         request.server.reportFailure(request, error)
         throw error
-      } finally {
-        await bytes.return(undefined)
       }
     })(),
     { objectMode: false },
   )
+  // Also when the client left before the first byte went out.
+  stream.once('close', () => void bytes.return(undefined))
+  return stream
 }

@@ -27,6 +27,7 @@ const CORE_STATUS: Record<CoreErrorCode, number> = {
   file_empty: 400,
   file_too_large: 413,
   already_saved: 409,
+  fingerprint_too_long: 413,
   saved_file_not_found: 404,
   saved_file_forbidden: 403,
   quota_exceeded: 413,

@@ -16,7 +16,7 @@ export function acceptEmptyJson(app: FastifyInstance, idleMs = BODY_IDLE_MS): vo
       // Not destroyed: its connection is needed for the answer.
       payload.emit('error', new RequestError('body_timeout', 'the body did not arrive in time'))
     })
-    raw.once('end', () => raw.setTimeout(0))
+    raw.once('end', () => raw.setTimeout(request.server.server.timeout))
   })
   const parse = app.getDefaultJsonParser('error', 'error')
   app.removeContentTypeParser('application/json')

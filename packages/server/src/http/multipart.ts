@@ -1,6 +1,7 @@
 import { finished, type Readable } from 'node:stream'
 import { Busboy, type BusboyInstance } from '@fastify/busboy'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { free } from '../core/memory.ts'
 import { RequestError } from './request-error.ts'
 
 /** How long a client may send nothing in the middle of a body. */
@@ -21,6 +22,7 @@ export interface FilePart {
   /** As the client wrote it, or undefined when it gave none. */
   readonly filename: string | undefined
   readonly type: string
+  /** Each piece is freed when the next is asked for. */
   readonly bytes: AsyncIterable<Uint8Array>
 }
 
@@ -83,7 +85,11 @@ export async function readForm<T>(
           return
         }
         taken = stream
-        receiving = receiver.receive({ filename: filename || undefined, type, bytes: stream })
+        receiving = receiver.receive({
+          filename: filename || undefined,
+          type,
+          bytes: freeing(stream),
+        })
         receiving.catch(reject)
       })
       for (const limit of ['partsLimit', 'filesLimit', 'fieldsLimit'] as const) {
@@ -103,6 +109,13 @@ export async function readForm<T>(
     const received = await receiving?.catch(() => undefined)
     if (received !== undefined) await receiver.drop(received)
     throw error
+  }
+}
+
+async function* freeing(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    yield piece
+    free(piece)
   }
 }
 

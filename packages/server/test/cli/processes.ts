@@ -31,23 +31,31 @@ export function environmentOf(settings: Settings): NodeJS.ProcessEnv {
   return { NODE_COMPILE_CACHE: COMPILE_CACHE, ...Object.fromEntries(inherited), ...settings }
 }
 
-/** Runs a program to its end. */
+/** Runs a program to its end, with `input` on its standard input. */
 export async function run(
   file: string,
   words: readonly string[],
   settings: Settings = {},
+  input = '',
 ): Promise<Ended> {
-  const child = spawn(file, words, {
-    cwd: ROOT,
-    env: environmentOf(settings),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = spawn(file, words, { cwd: ROOT, env: environmentOf(settings) })
+  // One that does not read its input may have ended before.
+  child.stdin.on('error', () => undefined).end(input)
   return endOf(child)
 }
 
 /** Runs `holdfast …` to its end. */
 export function holdfast(settings: Settings, ...words: string[]): Promise<Ended> {
   return run(process.execPath, [COMMAND, ...words], settings)
+}
+
+/** The same with something on its standard input. */
+export function holdfastReading(
+  settings: Settings,
+  input: string,
+  ...words: string[]
+): Promise<Ended> {
+  return run(process.execPath, [COMMAND, ...words], settings, input)
 }
 
 /** Runs `holdfast … --json`, which has to succeed and to print one object and nothing else. */

@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
@@ -8,6 +6,7 @@ import { type Config, loadConfig } from '../../src/config.ts'
 import type { Acr } from '../../src/core/schema.ts'
 import { csrfTokenOf } from '../../src/core/secrets.ts'
 import { type Server, startServer } from '../../src/server.ts'
+import { atEnd, testFolder } from './cleanup.ts'
 
 /** A clock that stands still until it is moved. */
 export class TestClock {
@@ -29,19 +28,12 @@ export interface TestServer extends Server {
   restart(): Promise<TestServer>
 }
 
-/** A folder of its own that goes with the test. */
-export async function temporaryFolder(t: TestContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-test-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
-  return folder
-}
-
 /** A whole server on a folder of its own and a free port, listening on loopback. */
 export async function startTestServer(
   t: TestContext,
   environment: NodeJS.ProcessEnv = {},
 ): Promise<TestServer> {
-  const folder = await temporaryFolder(t)
+  const folder = await testFolder(t)
   const config = loadConfig({
     HOLDFAST_DATA: join(folder, 'data'),
     HOLDFAST_PORT: '0',
@@ -62,7 +54,7 @@ async function start(t: TestContext, config: Config, clock: TestClock): Promise<
     closed ??= server.close()
     return closed
   }
-  t.after(close)
+  atEnd(t, close)
   return {
     ...server,
     close,

@@ -11,7 +11,10 @@ export interface BlobStore {
   remove(names: readonly string[]): Promise<void>
   /** Every object below `prefix`, in no order. */
   list(prefix: string): AsyncIterable<ObjectEntry>
-  /** Takes an object away from its name but keeps it until `emptyTrash` (for objects nobody refers to). */
+  /**
+   * Takes an object away from its name but keeps it until `emptyTrash` (for objects nobody refers to).
+   * One that is gone meanwhile is no error.
+   */
   moveToTrash(name: string): Promise<void>
   /** Removes for good what went to the trash before `before`; answers how many. */
   emptyTrash(before: number): Promise<number>

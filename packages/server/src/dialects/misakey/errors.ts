@@ -54,6 +54,7 @@ const CORE_DETAILS: Partial<Record<CoreErrorCode, Details>> = {
   file_not_found: { id: 'not_found' },
   saved_file_not_found: { id: 'not_found' },
   saved_file_forbidden: { id: 'forbidden' },
+  fingerprint_too_long: { key_fingerprint: 'invalid' },
   quota_exceeded: { quota: 'invalid' },
 }
 

@@ -1,8 +1,9 @@
 import { Type } from 'typebox'
 
-/** UUID of version 4; any other is malformed. */
+/** UUID of version 4, in lower case as all that we give; any other is malformed. */
 export const Uuid = Type.String({
-  pattern: '^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$',
+  minLength: 1,
+  pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$',
 })
 
 /** Unpadded URL-safe base64, not decoded. */
@@ -18,10 +19,13 @@ export const PublicKey = Type.String({
 
 export const IdParams = Type.Object({ id: Uuid })
 
+/** What the database still takes for a number. */
+const LARGEST_PAGE = Number.MAX_SAFE_INTEGER
+
 /** Pagination by rows; what a missing limit means differs by route. */
 export const PageQuery = {
-  offset: Type.Integer({ minimum: 0, default: 0 }),
-  limit: Type.Optional(Type.Integer({ minimum: 0 })),
+  offset: Type.Integer({ minimum: 0, maximum: LARGEST_PAGE, default: 0 }),
+  limit: Type.Optional(Type.Integer({ minimum: 0, maximum: LARGEST_PAGE })),
 }
 
 /** The default limit of events and saved files. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type FileHandle, mkdir, open, opendir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { CoreError } from '../../core/errors.ts'
+import { free } from '../../core/memory.ts'
 import type {
   BlobStore,
   ObjectEntry,
@@ -21,8 +22,6 @@ export async function openDiskStore(root: string): Promise<BlobStore> {
   const unfinished = join(root, 'tmp')
   const trash = join(root, 'trash')
   const knownFolders = new Set<string>()
-  await ensureFolder(unfinished)
-  await ensureFolder(trash)
 
   /** Makes a folder and its parents, each durable in its own parent. */
   async function ensureFolder(folder: string): Promise<void> {
@@ -37,6 +36,7 @@ export async function openDiskStore(root: string): Promise<BlobStore> {
     create: (name) =>
       translating(async () => {
         const target = join(root, name)
+        await ensureFolder(unfinished)
         await ensureFolder(dirname(target))
         return createWriter(join(unfinished, randomUUID()), target)
       }),
@@ -66,6 +66,7 @@ export async function openDiskStore(root: string): Promise<BlobStore> {
       translating(async () => {
         const target = join(root, name)
         // Somebody may have removed it since it was listed.
+        await ensureFolder(trash)
         await rename(target, join(trash, `${basename(name)}.${randomUUID()}`)).catch(
           ignore('ENOENT'),
         )
@@ -107,7 +108,7 @@ async function createWriter(temporary: string, target: string): Promise<ObjectWr
     group = []
     groupBytes = 0
     const write = writeAll(file, pieces, start)
-      .then(() => pieces.forEach(release))
+      .then(() => pieces.forEach(free))
       .catch((error: unknown) => {
         failure ??= error
       })
@@ -198,14 +199,6 @@ function dropBytes(pieces: Uint8Array[], count: number): Uint8Array[] {
     left -= piece.byteLength
   }
   return []
-}
-
-/** Gives a buffer's memory back at once: left to the collector, 64 KiB buffers cost full collections. */
-function release(piece: Uint8Array): void {
-  const { buffer } = piece
-  if (buffer instanceof ArrayBuffer && !buffer.detached && buffer.byteLength === piece.byteLength) {
-    buffer.transfer(0)
-  }
 }
 
 async function* filesBelow(folder: string): AsyncGenerator<string> {

@@ -26,6 +26,8 @@ parentPort?.on('message', (task: CheckpointTask) => {
   parentPort?.postMessage(report(task === 'look' ? look : pass))
 })
 
+parentPort?.postMessage(report(look))
+
 function report(statement: StatementSync): CheckpointReport {
   try {
     const { log } = statement.get() as { log: number }

@@ -15,14 +15,16 @@ const PAGES_TOLERATED = 4096
  * end, so that the log would never start anew and grow without bound: when it is long, `exclusively`
  * keeps writers out for one more short pass, after which the next write starts at the log's beginning.
  */
-export function startCheckpointer(
+export async function startCheckpointer(
   file: string,
   exclusively: <T>(work: () => Promise<T>) => Promise<T>,
   onFailure: (error: Error) => void,
-): { written(): void; close(): Promise<void> } {
+): Promise<{ written(): void; close(): Promise<void> }> {
   const worker = new Worker(new URL('./checkpoint-worker.ts', import.meta.url), {
     workerData: file,
   })
+  // The first report says that the thread has opened the database.
+  await once(worker, 'message')
   worker.on('error', onFailure)
   const exited = new Promise((resolve) => worker.once('exit', resolve))
   let dirty = false

@@ -1,4 +1,4 @@
-import { fdatasync, open as openFile } from 'node:fs'
+import { close as closeFile, fdatasync, open as openFile } from 'node:fs'
 import { promisify } from 'node:util'
 
 type Waiter = { resolve: () => void; reject: (error: Error) => void }
@@ -11,11 +11,11 @@ type Waiter = { resolve: () => void; reject: (error: Error) => void }
 export interface LogSync {
   /** Settles when everything committed before the call is on the disk; rejects for ever after a failed sync. */
   synced(): Promise<void>
+  close(): Promise<void>
 }
 
 /** @param file the `-wal` file, which must exist and which SQLite keeps in place while a connection is open */
 export async function openLogSync(file: string): Promise<LogSync> {
-  // Opened once and never closed by us: the process's end closes it.
   const descriptor = await promisify(openFile)(file, 'r+')
   let waiting: Waiter[] = []
   let running = false
@@ -44,5 +44,6 @@ export async function openLogSync(file: string): Promise<LogSync> {
         setImmediate(start)
       })
     },
+    close: () => promisify(closeFile)(descriptor),
   }
 }

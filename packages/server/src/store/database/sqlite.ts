@@ -41,7 +41,7 @@ export async function openServerDatabase(
   connection.exec('pragma synchronous = normal')
   connection.exec('pragma wal_autocheckpoint = 0')
   const kysely = await kyselyOver(connection)
-  await migrate(kysely)
+  await inOneTransaction(connection, () => migrate(kysely))
   // Rows that a killed process committed but did not sync are visible; make them durable before anybody relies on them.
   connection.exec('pragma wal_checkpoint(truncate)')
   // The first write of a connection creates the log; it then stays in place until the last connection closes.
@@ -52,7 +52,7 @@ export async function openServerDatabase(
   const log = await openLogSync(`${file}-wal`)
   await log.synced()
   const mutex = createMutex()
-  const checkpointer = startCheckpointer(file, mutex.exclusively, onFailure)
+  const checkpointer = await startCheckpointer(file, mutex.exclusively, onFailure)
   const readConnection = openConnection(file, SERVER_BUSY_MS, { readOnly: true })
   const read = await kyselyOver(readConnection)
 
@@ -83,6 +83,7 @@ export async function openServerDatabase(
     },
     async close() {
       await checkpointer.close()
+      await log.close()
       await read.destroy()
       await kysely.destroy()
     },
@@ -101,6 +102,21 @@ export async function openCommandDatabase(file: string): Promise<Database> {
     read: kysely,
     write: (work) => transact(kysely, work),
     close: () => kysely.destroy(),
+  }
+}
+
+/** Kysely migrates SQLite without a transaction: a crash in between would leave half a schema. */
+async function inOneTransaction(
+  connection: DatabaseSync,
+  work: () => Promise<void>,
+): Promise<void> {
+  connection.exec('begin immediate')
+  try {
+    await work()
+    connection.exec('commit')
+  } catch (error) {
+    if (connection.isTransaction) connection.exec('rollback')
+    throw error
   }
 }
 

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type Static, type TSchema, Type } from 'typebox'
 import type { BoxEvent, EventFilter } from '../../../core/box-events.ts'
 import type { Core } from '../../../core/core.ts'
+import { CoreError } from '../../../core/errors.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf } from '../auth.ts'
 import { fieldErrors, MALFORMED, REQUIRED } from '../errors.ts'
@@ -77,11 +78,17 @@ export function eventRoutes(app: FastifyInstance, { core }: DialectOptions): voi
       const boxId = request.params.id
       const post = Object.hasOwn(POSTS, request.body.type) ? POSTS[request.body.type] : undefined
       if (!post) throw fieldErrors({ type: MALFORMED })
+      await requireBox(boxId)
       const event = await post(core, identityId, boxId, request)
       const viewer = await viewerOf(core, identityId, boxId)
       return reply.code(201).send(renderEvent(event, viewer))
     },
   )
+
+  async function requireBox(boxId: string): Promise<void> {
+    const creator = await core.boxes.creatorOf(boxId)
+    if (creator === undefined) throw new CoreError('box_not_found', 'no such box')
+  }
 
   listRoutes(app, core, '/boxes/:id/events', 'visible')
   listRoutes(app, core, '/boxes/:id/files', 'files')

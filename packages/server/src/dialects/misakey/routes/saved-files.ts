@@ -4,7 +4,7 @@ import type { SavedFile } from '../../../core/saved-files.ts'
 import { FormFile } from '../../../http/openapi.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf, requireSelf } from '../auth.ts'
-import { type Faults, MisakeyError, REQUIRED } from '../errors.ts'
+import { type Faults, REQUIRED } from '../errors.ts'
 import { readFileForm } from '../file-form.ts'
 import { renderInstant } from '../render.ts'
 import { DEFAULT_LIMIT, IdParams, PageQuery, Uuid } from '../schemas.ts'
@@ -26,9 +26,6 @@ const SavedFileForm = Type.Object({
   key_fingerprint: Type.String(),
 })
 
-/** At most 255 characters, however they are encoded. */
-const SHORT = /^.{0,255}$/su
-
 /** Seed «Saved Files», all of it for people with a password (ACR 2). */
 export function savedFileRoutes(app: FastifyInstance, { core }: DialectOptions): void {
   const config = { acr: 2 } as const
@@ -39,7 +36,6 @@ export function savedFileRoutes(app: FastifyInstance, { core }: DialectOptions):
     async (request, reply) => {
       const { identity_id, encrypted_file_id, encrypted_metadata, key_fingerprint } = request.body
       requireSelf(request, identity_id, { identity_id: 'forbidden' })
-      requireShort(key_fingerprint)
       const saved = await core.savedFiles.save(identity_id, encrypted_file_id, {
         encryptedMetadata: encrypted_metadata,
         keyFingerprint: key_fingerprint,
@@ -102,7 +98,6 @@ export function savedFileUploadRoutes(
 
 function textFaults(fields: ReadonlyMap<string, string>): Faults {
   const missing = ['encrypted_metadata', 'key_fingerprint'].filter((name) => !fields.get(name))
-  if (missing.length === 0) requireShort(fields.get('key_fingerprint') ?? '')
   return Object.fromEntries(missing.map((name) => [name, REQUIRED]))
 }
 
@@ -111,13 +106,6 @@ function ownerOf(request: FastifyRequest<{ Querystring: Static<typeof OwnerQuery
   const { identityId } = actorOf(request)
   requireSelf(request, request.query.identity_id ?? identityId, { identity_id: 'forbidden' })
   return identityId
-}
-
-function requireShort(fingerprint: string): void {
-  if (SHORT.test(fingerprint)) return
-  throw new MisakeyError(413, 'not_defined', 'key_fingerprint: too long', {
-    key_fingerprint: 'invalid',
-  })
 }
 
 function renderSavedFile(saved: SavedFile) {

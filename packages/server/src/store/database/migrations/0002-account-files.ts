@@ -25,11 +25,19 @@ export async function up(db: Kysely<never>): Promise<void> {
     .addColumn('created_at', 'bigint', (c) => c.notNull())
     .addColumn('trashed_at', 'bigint')
     .execute()
-  for (const column of ['n', 'size', 'encrypted_size']) {
+  for (const column of ['n', 'size', 'encrypted_size'] as const) {
+    const columns = column === 'n' ? ['owner_id', 'n'] : ['owner_id', column, 'n']
     await schema
       .createIndex(`account_file_by_${column}`)
       .on('account_file')
-      .columns(column === 'n' ? ['owner_id', 'n'] : ['owner_id', column, 'n'])
+      .columns(columns)
+      .execute()
+    // What is in the trash is few among many; the rest is nearly all and needs no index of its own.
+    await schema
+      .createIndex(`account_trash_by_${column}`)
+      .on('account_file')
+      .columns(columns)
+      .where(sql.ref('trashed_at'), 'is not', null)
       .execute()
   }
   await schema.createIndex('account_file_blob').on('account_file').column('blob_id').execute()

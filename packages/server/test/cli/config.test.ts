@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { readdir, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { describe, test } from 'node:test'
+import { type Config, ConfigError, loadConfig } from '../../src/config.ts'
+import { testFolder } from '../helpers/cleanup.ts'
+import { refusedStart } from './processes.ts'
+
+const MIB = 1024 * 1024
+
+describe('settings', () => {
+  test('nothing is set', () => {
+    assert.deepEqual(loadConfig({}), {
+      host: '127.0.0.1',
+      port: 8420,
+      data: resolve('data'),
+      rootKeyFile: resolve('data.key'),
+      recipient: 'x25519',
+      publicUrl: 'http://127.0.0.1:8420',
+      trustedProxies: [],
+      allowedOrigins: [],
+      boxFileMaxMb: 8,
+      smallLimit: 65_536,
+      accountFileMax: undefined,
+      accountQuota: undefined,
+      apiRateLimit: 300,
+      quotaRules: { base: 100 * MIB, enforced: false },
+      metricsToken: undefined,
+      logLevel: 'info',
+    } satisfies Config)
+  })
+
+  const ACCEPTED: [NodeJS.ProcessEnv, Partial<Config>][] = [
+    [
+      { HOLDFAST_HOST: '0.0.0.0', HOLDFAST_PORT: '80' },
+      { host: '0.0.0.0', port: 80, publicUrl: 'http://0.0.0.0:80' },
+    ],
+    [{ HOLDFAST_HOST: '::1' }, { host: '::1', publicUrl: 'http://[::1]:8420' }],
+    [{ HOLDFAST_PORT: '65535' }, { port: 65_535 }],
+    [{ HOLDFAST_DATA: '/srv/files' }, { data: '/srv/files', rootKeyFile: '/srv/files.key' }],
+    [{ HOLDFAST_ROOT_KEY_FILE: 'keys/root' }, { rootKeyFile: resolve('keys/root') }],
+    [{ HOLDFAST_RECIPIENT: 'hybrid' }, { recipient: 'hybrid' }],
+    [
+      { HOLDFAST_PUBLIC_URL: 'https://files.example.com//' },
+      { publicUrl: 'https://files.example.com' },
+    ],
+    [
+      { HOLDFAST_TRUSTED_PROXIES: '10.0.0.0/8, 192.0.2.1' },
+      { trustedProxies: ['10.0.0.0/8', '192.0.2.1'] },
+    ],
+    [
+      { HOLDFAST_ALLOWED_ORIGINS: 'https://a.example https://b.example' },
+      { allowedOrigins: ['https://a.example', 'https://b.example'] },
+    ],
+    [{ HOLDFAST_BOX_FILE_MAX_MB: '4096' }, { boxFileMaxMb: 4096 }],
+    [{ HOLDFAST_SMALL_MAX_KB: '0' }, { smallLimit: 0 }],
+    [{ HOLDFAST_SMALL_MAX_KB: '256' }, { smallLimit: 256 * 1024 }],
+    [
+      { HOLDFAST_QUOTA_MB: '5', HOLDFAST_QUOTA_ENFORCED: '1' },
+      { quotaRules: { base: 5 * MIB, enforced: true } },
+    ],
+    [
+      { HOLDFAST_ACCOUNT_FILE_MAX_MB: '2', HOLDFAST_ACCOUNT_QUOTA_MB: '3' },
+      { accountFileMax: 2 * MIB, accountQuota: 3 * MIB },
+    ],
+    [{ HOLDFAST_API_RATE_LIMIT: '0' }, { apiRateLimit: 0 }],
+    [{ HOLDFAST_METRICS_TOKEN: 'opensesame' }, { metricsToken: 'opensesame' }],
+    [{ HOLDFAST_LOG_LEVEL: 'warn' }, { logLevel: 'warn' }],
+    // Set to nothing is not set: what compose files and unit files do with empty variables.
+    [
+      { HOLDFAST_PORT: '', HOLDFAST_RECIPIENT: '', HOLDFAST_DATABASE_URL: '' },
+      { port: 8420, recipient: 'x25519' },
+    ],
+  ]
+  for (const [environment, expected] of ACCEPTED) {
+    test(`accepted: ${JSON.stringify(environment)}`, () => {
+      const config = loadConfig(environment)
+      assert.deepEqual({ ...config, ...expected }, config)
+    })
+  }
+
+  const REFUSED: Record<string, string[]> = {
+    HOLDFAST_PORT: ['http', '-1', '65536', '1.5', '0x50', ' 80'],
+    HOLDFAST_RECIPIENT: ['rsa', 'X25519'],
+    HOLDFAST_PUBLIC_URL: ['files.example.com', 'ftp://example.com', 'http://'],
+    HOLDFAST_BOX_FILE_MAX_MB: ['0', 'big', '8MB', '1048577'],
+    HOLDFAST_SMALL_MAX_KB: ['257', '-1', '64k'],
+    HOLDFAST_ACCOUNT_FILE_MAX_MB: ['0', 'none'],
+    HOLDFAST_ACCOUNT_QUOTA_MB: ['0', '-5'],
+    HOLDFAST_API_RATE_LIMIT: ['off', '-1', '1000001'],
+    HOLDFAST_QUOTA_MB: ['-1', 'all'],
+    HOLDFAST_QUOTA_ENFORCED: ['yes', 'true'],
+    HOLDFAST_METRICS_TOKEN_FILE: ['/nonexistent/token'],
+    HOLDFAST_LOG_LEVEL: ['loud'],
+    HOLDFAST_DATABASE_URL: ['postgres://example.com/holdfast'],
+    HOLDFAST_BLOBS_URL: ['s3://bucket/prefix'],
+  }
+  for (const [name, values] of Object.entries(REFUSED)) {
+    test(`refused: ${name}=${values.join(' or ')}`, () => {
+      for (const value of values) {
+        assert.throws(
+          () => loadConfig({ [name]: value }),
+          (error) => error instanceof ConfigError && error.message.startsWith(`${name} `),
+          `${name}=${value}`,
+        )
+      }
+    })
+  }
+
+  test('a secret can be read from a file', async (t) => {
+    const file = join(await testFolder(t), 'token')
+    await writeFile(file, 'from the file\n')
+    assert.equal(loadConfig({ HOLDFAST_METRICS_TOKEN_FILE: file }).metricsToken, 'from the file')
+  })
+
+  test('the server refuses each of them with exit code 2, and makes nothing', async (t) => {
+    const folder = await testFolder(t)
+    for (const [name, value] of [
+      ['HOLDFAST_PORT', 'http'],
+      ['HOLDFAST_DATABASE_URL', 'postgres://example.com/holdfast'],
+      ['HOLDFAST_BLOBS_URL', 's3://bucket'],
+    ] as const) {
+      const { code, stdout, stderr } = await refusedStart({
+        HOLDFAST_DATA: join(folder, 'data'),
+        [name]: value,
+      })
+      assert.match(stderr, new RegExp(`^holdfast: ${name} [^\\n]+\\n$`))
+      assert.deepEqual({ code, stdout }, { code: 2, stdout: '' })
+    }
+    assert.deepEqual(await readdir(folder), [])
+  })
+})

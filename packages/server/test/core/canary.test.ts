@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { csrfTokenOf } from '../../src/core/secrets.ts'
+import { holdfastJson, startServerProcess } from '../cli/processes.ts'
+import { testFolder } from '../helpers/cleanup.ts'
+import { uploadForm } from '../helpers/server.ts'
+import { filesBelow } from '../helpers/store.ts'
+
+/**
+ * Words that stand in everything a person writes or names. None must be readable where the data lie:
+ * whoever steals the folder, or reads the log, learns none of them.
+ */
+const MARKERS = {
+  person: 'Quixomarten',
+  address: 'zylophagus',
+  domain: 'krumblethwack',
+  timeZone: 'America/Argentina/ComodRivadavia',
+  company: 'Vexilliform',
+  application: 'Drosswhistle',
+  tokenName: 'Plinthmonger',
+  box: 'Gallowtrumpet',
+  message: 'Snorkelbrine',
+  edited: 'Wobblefrost',
+  publicKey: 'Marzipankeyword',
+  share: 'Tuskerivory',
+  invitation: 'Bramblequill',
+  fileName: 'Thimbleratchet',
+  small: 'Hedgeflummox',
+  large: 'Cantripmoss',
+  metadata: 'Oubliettewick',
+  fingerprint: 'Jabberspindle',
+}
+
+test('nothing that people write, name or sign in with can be read in the data folder or the log', async (t) => {
+  const data = join(await testFolder(t), 'data')
+  const settings = { HOLDFAST_DATA: data, HOLDFAST_LOG_LEVEL: 'trace' }
+  const server = await startServerProcess(t, settings)
+  const secrets = await fillStore(server.address, settings)
+
+  const places = [
+    ['the log', Buffer.from(server.stderr())],
+    ['the output', Buffer.from(server.stdout())],
+    ...(await Promise.all(
+      (
+        await filesBelow(data)
+      ).map(async (name) => [name, await readFile(join(data, name))] as const),
+    )),
+  ] as const
+  const names = places.map(([name]) => name)
+  for (const name of ['holdfast.db', 'holdfast.db-wal', 'holdfast.db-shm', 'keyring/1.age']) {
+    assert.ok(names.includes(name), `${name} was looked into`)
+  }
+  assert.ok(names.some((name) => name.startsWith('blobs/')))
+  assert.ok(server.stderr().includes('/boxes'), 'requests were logged')
+
+  const found = places.flatMap(([name, bytes]) =>
+    [...Object.values(MARKERS), ...secrets]
+      .filter((text) => isIn(bytes, text))
+      .map((text) => `${text} in ${name}`),
+  )
+  assert.deepEqual(found, [])
+})
+
+test('the search for a word finds it however it is written', () => {
+  const word = 'Quixomarten'
+  for (const text of [
+    `x${word}x`,
+    word.toUpperCase(),
+    word.toLowerCase(),
+    Buffer.from(`1${word}`).toString('base64'),
+    Buffer.from(`12${word}`).toString('base64url'),
+    Buffer.from(`123${word}4`).toString('base64'),
+    Buffer.from(word).toString('hex'),
+    Buffer.from(word).toString('hex').toUpperCase(),
+    [...Buffer.from(word)].map((byte) => `%${byte.toString(16)}`).join(''),
+  ]) {
+    assert.ok(isIn(Buffer.from(`before ${text} behind`), word), text)
+  }
+  assert.ok(isIn(Buffer.from(`x${word}`, 'utf16le'), word))
+  assert.ok(isIn(Buffer.from(word, 'utf16le').swap16(), word))
+  assert.ok(!isIn(Buffer.from('Quixomarte n'), word))
+})
+
+/** Makes one of everything, with markers in it; answers what signs people in. */
+async function fillStore(address: string, settings: Record<string, string>): Promise<string[]> {
+  const { person, domain, message, publicKey } = MARKERS
+  const email = `${MARKERS.address}@${domain}.example`
+  await holdfastJson(
+    settings,
+    'user',
+    'create',
+    '--email',
+    email,
+    '--name',
+    person,
+    '--timezone',
+    MARKERS.timeZone,
+  )
+  const company = await holdfastJson<{ company_id: string }>(
+    settings,
+    'company',
+    'create',
+    '--name',
+    MARKERS.company,
+    '--owner',
+    email,
+  )
+  const app = await holdfastJson<{ token: string }>(
+    settings,
+    'app',
+    'create',
+    '--company',
+    company.company_id,
+    '--name',
+    MARKERS.application,
+  )
+  const token = await holdfastJson<{ token: string }>(
+    settings,
+    'token',
+    'create',
+    '--email',
+    email,
+    '--name',
+    MARKERS.tokenName,
+  )
+  const session = await holdfastJson<{ identity_id: string; accesstoken: string }>(
+    settings,
+    'session',
+    'create',
+    '--email',
+    email,
+  )
+  const csrf = csrfTokenOf(session.accesstoken)
+  const headers = {
+    cookie: `accesstoken=${session.accesstoken}; tokentype=bearer`,
+    'x-csrf-token': csrf,
+  }
+
+  async function send(method: string, path: string, body: unknown): Promise<{ id: string }> {
+    const form = body instanceof FormData
+    const response = await fetch(`${address}${path}`, {
+      method,
+      headers: form ? headers : { ...headers, 'content-type': 'application/json' },
+      body: form ? body : JSON.stringify(body),
+    })
+    const text = await response.text()
+    assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`)
+    return text ? JSON.parse(text) : { id: '' }
+  }
+
+  const box = await send('POST', '/boxes', {
+    title: MARKERS.box,
+    public_key: publicKey,
+    key_share: {
+      misakey_share: MARKERS.share,
+      other_share_hash: 'aGFzaCBvZiB0aGUgb3RoZXIgc2hhcmU',
+      encrypted_invitation_key_share: MARKERS.invitation,
+    },
+  })
+  const events = `/boxes/${box.id}/events`
+  const content = (encrypted: string) => ({ encrypted, public_key: publicKey })
+  const text = await send('POST', events, { type: 'msg.text', content: content(message) })
+  await send('POST', events, {
+    type: 'msg.edit',
+    referrer_id: text.id,
+    content: { new_encrypted: MARKERS.edited, new_public_key: publicKey },
+  })
+  const files = `/boxes/${box.id}/encrypted-files`
+  const small = Buffer.from(`${MARKERS.small} `.repeat(100))
+  const large = Buffer.from(`${MARKERS.large} `.repeat(20_000))
+  await send('POST', files, uploadForm(small, message))
+  await send('POST', files, uploadForm(large, message))
+  await savedFile(send, session.identity_id, large)
+  await fetch(`${address}/boxes?title=${person}`, { headers }).then((answer) =>
+    answer.arrayBuffer(),
+  )
+
+  for (const bearer of [app.token, token.token]) {
+    await accountFile(address, bearer, small)
+    await accountFile(address, bearer, large)
+  }
+  return [app.token, token.token, session.accesstoken, csrf]
+}
+
+/** Uploads a file into the account of a token's owner, and searches for it. */
+async function accountFile(address: string, bearer: string, bytes: Buffer): Promise<void> {
+  const headers = { authorization: `Bearer ${bearer}` }
+  const form = new FormData()
+  form.append('file', new Blob([new Uint8Array(bytes)]), `${MARKERS.fileName}.pdf`)
+  const stored = await fetch(`${address}/api/files`, { method: 'POST', headers, body: form })
+  assert.ok(stored.ok, `upload: ${stored.status} ${await stored.text()}`)
+  const listed = await fetch(`${address}/api/files?search=${MARKERS.fileName}`, { headers })
+  assert.ok(listed.ok, `search: ${listed.status}`)
+  assert.ok((await listed.text()).includes(MARKERS.fileName), 'what was stored is found')
+}
+
+async function savedFile(
+  send: (method: string, path: string, body: unknown) => Promise<unknown>,
+  identityId: string,
+  bytes: Buffer,
+): Promise<void> {
+  const form = new FormData()
+  form.append('encrypted_file', new Blob([new Uint8Array(bytes)]), `${MARKERS.large}.pdf`)
+  form.append('encrypted_metadata', MARKERS.metadata)
+  form.append('key_fingerprint', MARKERS.fingerprint)
+  await send('POST', `/box-users/${identityId}/saved-files`, form)
+}
+
+function isIn(bytes: Buffer, text: string): boolean {
+  return writingsOf(text).some((writing) => bytes.includes(writing))
+}
+
+/** A word in the ways in which it may stand somewhere without having been sealed. */
+function writingsOf(word: string): Buffer[] {
+  return [word, word.toUpperCase(), word.toLowerCase()].flatMap((text) => {
+    const plain = Buffer.from(text)
+    const hex = plain.toString('hex')
+    const percent = hex.replace(/../g, '%$&')
+    const utf16 = Buffer.from(text, 'utf16le')
+    const written = [...base64Of(plain), hex, hex.toUpperCase(), percent, percent.toUpperCase()]
+    return [plain, utf16, Buffer.from(utf16).swap16(), ...written.map((each) => Buffer.from(each))]
+  })
+}
+
+/** What of the base64 of a longer text is the same wherever `bytes` stand in it. */
+function base64Of(bytes: Buffer): string[] {
+  return [0, 1, 2].flatMap((before) => {
+    const padded = Buffer.concat([Buffer.alloc(before), bytes])
+    const whole = padded.length - (padded.length % 3)
+    const text = padded
+      .subarray(0, whole)
+      .toString('base64')
+      .slice(before === 0 ? 0 : 4)
+    return [text, text.replaceAll('+', '-').replaceAll('/', '_')]
+  })
+}

@@ -1,0 +1,40 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { generateIdentity, type Identity } from '@holdfast/seal'
+import { createEpoch, createKeyring, type Keyring, openKeyring } from '../../src/core/keyring.ts'
+import type { BlobStore } from '../../src/core/ports/blob-store.ts'
+import { openDiskStore } from '../../src/store/blobs/disk.ts'
+import { testFolder } from './cleanup.ts'
+
+/** A keyring in a folder of its own, that no store uses. */
+export interface TestKeyring {
+  readonly folder: string
+  readonly store: BlobStore
+  readonly root: Identity
+  open(): Promise<Keyring>
+  /** Adds an epoch, as a rotation will: from then on it is the current one. */
+  addEpoch(number: number): Promise<void>
+  read(name: string): Promise<Buffer>
+  write(name: string, bytes: Uint8Array): Promise<void>
+}
+
+export async function createTestKeyring(
+  t: TestContext,
+  kind: 'x25519' | 'hybrid' = 'x25519',
+): Promise<TestKeyring> {
+  const folder = await testFolder(t)
+  const store = await openDiskStore(folder)
+  const root = generateIdentity(kind)
+  await createKeyring(store, root)
+  const path = (name: string) => join(folder, 'keyring', name)
+  return {
+    folder,
+    store,
+    root,
+    open: () => openKeyring(store, root),
+    addEpoch: (number) => createEpoch(store, root, number),
+    read: (name) => readFile(path(name)),
+    write: (name, bytes) => writeFile(path(name), bytes),
+  }
+}

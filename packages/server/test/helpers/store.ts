@@ -1,0 +1,72 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import type { TestContext } from 'node:test'
+import { type Config, loadConfig } from '../../src/config.ts'
+import type { Core } from '../../src/core/core.ts'
+import { openForServer } from '../../src/open.ts'
+import { folderPaths } from '../../src/store/folder.ts'
+import { atEnd, testFolder } from './cleanup.ts'
+import { TestClock } from './server.ts'
+
+/** A store that is open as the server's, without HTTP. */
+export interface TestStore {
+  readonly config: Config
+  readonly core: Core
+  readonly clock: TestClock
+  close(): Promise<void>
+}
+
+/** The settings of a store that does not exist yet, in a folder that goes with the test. */
+export async function temporaryConfig(
+  t: TestContext,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<Config> {
+  const folder = await testFolder(t)
+  return loadConfig({ HOLDFAST_DATA: join(folder, 'data'), ...environment })
+}
+
+/** Opens a store, new unless `config` names one. */
+export async function openTestStore(
+  t: TestContext,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<TestStore> {
+  return openStoreOf(t, await temporaryConfig(t, environment))
+}
+
+/** Opens the store of a folder. */
+export async function openStoreOf(
+  t: TestContext,
+  config: Config,
+  clock = new TestClock(),
+): Promise<TestStore> {
+  const opened = await openForServer(config, clock.read, (error) => {
+    throw error
+  })
+  let closed: Promise<void> | undefined
+  function close(): Promise<void> {
+    closed ??= opened.close()
+    return closed
+  }
+  atEnd(t, close)
+  return { config, core: opened.core, clock, close }
+}
+
+/** Runs statements on a store's database as somebody would who has got hold of the folder. */
+export function tamper<T>(config: Config, work: (database: DatabaseSync) => T): T {
+  const database = new DatabaseSync(folderPaths(config.data).database, { timeout: 1000 })
+  try {
+    return work(database)
+  } finally {
+    database.close()
+  }
+}
+
+/** The files below a folder, as paths relative to it, sorted; none when there is no such folder. */
+export async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .sort()
+}
