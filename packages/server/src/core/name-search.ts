@@ -13,6 +13,7 @@ const TOKENS_PER_QUERY = 3
 /** So many, from all over the keyword, are looked at to tell how rare they are, by the last rows that have them. */
 const TOKENS_PROBED = 8
 const ROWS_PER_PROBE = 8
+const MUCH_LESS_RARE = 4
 /** Pages of the index that one step of tidying writes: some ten milliseconds. */
 const PAGES_PER_STEP = 100
 
@@ -140,12 +141,17 @@ interface Probe {
   readonly span: number
 }
 
-/** The two rarest, and the rarest of the other half: neighbours are mostly there together. */
+/**
+ * The two rarest, and one of the other half that is not much less rare: neighbours are mostly there
+ * together.
+ */
 function rarestOf(probes: readonly Probe[]): string[] {
   const inFront = ({ at }: Probe) => at < probes.length / 2
   const [first, ...others] = probes.toSorted((a, b) => b.span - a.span)
   if (!first) return []
-  const elsewhere = others.find((probe) => inFront(probe) !== inFront(first))
+  const elsewhere = others.find(
+    (probe) => inFront(probe) !== inFront(first) && probe.span * MUCH_LESS_RARE > first.span,
+  )
   const chosen = new Set([first, ...others.slice(0, 1), ...(elsewhere ? [elsewhere] : [])])
   return [...chosen].map(({ token }) => token)
 }

@@ -1,10 +1,15 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { createCommand, createGroup, type Run } from '../run.ts'
 
 interface CreateOptions {
   email: string
   name: string
   expiresAt?: number
+}
+
+interface ListOptions {
+  email?: string
+  app?: string
 }
 
 export function tokenCommand(run: Run): Command {
@@ -23,13 +28,17 @@ export function tokenCommand(run: Run): Command {
       ),
     )
 
-  const list = createCommand('list', 'the API tokens of a person')
-    .requiredOption('--email <email>', 'whose')
-    .action(({ email }: { email: string }, command: Command) =>
-      run(
+  const list = createCommand('list', 'the API tokens of a person or an application')
+    .addOption(new Option('--email <email>', 'of a person').conflicts('app'))
+    .addOption(new Option('--app <id>', 'of an application'))
+    .action(({ email, app }: ListOptions, command: Command) => {
+      if (!email && !app) command.error("error: required option '--email <email>' not specified")
+      return run(
         command,
         async (core) => {
-          const { id } = await core.identities.findByEmail(email)
+          const { id } = email
+            ? await core.identities.findByEmail(email)
+            : await core.identities.get(app ?? '')
           const tokens = await core.tokens.list(id)
           return {
             tokens: tokens.map((token) => ({
@@ -42,8 +51,8 @@ export function tokenCommand(run: Run): Command {
           }
         },
         ({ tokens }) => tokens.map(({ id, name }) => `${id}  ${name}`).join('\n') || 'No tokens',
-      ),
-    )
+      )
+    })
 
   const revoke = createCommand('revoke', 'end an API token')
     .requiredOption('--id <id>', 'which')
