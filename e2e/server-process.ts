@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -125,7 +126,10 @@ export function download(place: Place, fileId: string): Promise<Response> {
 
 /** Names of the files in a folder of the data folder and below. */
 export async function storedFiles(place: Place, folder: string): Promise<string[]> {
-  const entries = await readdir(join(place.data, folder), { recursive: true, withFileTypes: true })
+  const path = join(place.data, folder)
+  // A folder is made when something first goes there.
+  if (!existsSync(path)) return []
+  const entries = await readdir(path, { recursive: true, withFileTypes: true })
   return entries.filter((entry) => entry.isFile()).map((entry) => entry.name)
 }
 
