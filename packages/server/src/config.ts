@@ -29,6 +29,12 @@ export interface Config {
     readonly base: number
     readonly enforced: boolean
   }
+  /** Bytes that the files of one company may take, or undefined for any number. */
+  readonly companyQuota: number | undefined
+  /** Milliseconds after which an upload that nobody goes on with is forgotten. */
+  readonly uploadExpiry: number
+  /** Of access tokens that a Twake signed; without one they are refused. */
+  readonly twakeJwtSecret: string | undefined
   /** Asked for by `GET /metrics`, which is not there without it. */
   readonly metricsToken: string | undefined
   readonly logLevel: string
@@ -40,6 +46,7 @@ export class ConfigError extends Error {
 }
 
 const LARGEST_SMALL_KB = 256
+const UNIT_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
 /**
@@ -75,6 +82,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       base: read.integer('HOLDFAST_QUOTA_MB', 100, 0, 1024 ** 3) * 1024 * 1024,
       enforced: read.choice('HOLDFAST_QUOTA_ENFORCED', ['0', '1'], '0') === '1',
     },
+    companyQuota: read.optionalMb('HOLDFAST_COMPANY_QUOTA_MB'),
+    uploadExpiry: read.duration('HOLDFAST_UPLOAD_EXPIRY', '7d'),
+    twakeJwtSecret: read.secret('HOLDFAST_TWAKE_JWT_SECRET'),
     metricsToken: read.secret('HOLDFAST_METRICS_TOKEN'),
     logLevel: read.choice('HOLDFAST_LOG_LEVEL', LOG_LEVELS, 'info'),
   })
@@ -93,13 +103,20 @@ function settings(environment: NodeJS.ProcessEnv) {
 
   return {
     text,
-
     integer,
 
     /** MiB, answered in bytes; undefined when it is not set. */
     optionalMb(name: string): number | undefined {
       if (!environment[name]) return undefined
       return integer(name, 0, 1, 1024 ** 3) * 1024 * 1024
+    },
+
+    /** In milliseconds. */
+    duration(name: string, fallback: string): number {
+      const [, count, unit = ''] = /^([1-9]\d{0,5})([smhd])$/.exec(text(name, fallback)) ?? []
+      const milliseconds = UNIT_MS[unit]
+      if (count && milliseconds) return Number(count) * milliseconds
+      throw new ConfigError(`${name} must be a number of seconds, minutes, hours or days, like 7d`)
     },
 
     choice<T extends string>(name: string, choices: readonly T[], fallback: T): T {

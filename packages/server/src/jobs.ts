@@ -55,6 +55,14 @@ function jobs(core: Core, logger: FastifyBaseLogger, startedAt: number): Job[] {
       run: () => core.accountFiles.tidyIndex(),
     },
     {
+      name: 'expire uploads',
+      everyMs: HOUR_MS,
+      async run() {
+        const expired = await core.companyUploads.expire()
+        if (expired > 0) logger.info({ expired }, 'uploads expired')
+      },
+    },
+    {
       name: 'index names',
       everyMs: INDEX_EVERY_MS,
       async run() {

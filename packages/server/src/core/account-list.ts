@@ -37,6 +37,8 @@ export interface AccountList {
 }
 
 const BATCH = 500
+/** So many files with a keyword tell how rare it is. */
+const HITS_PROBED = 100
 const BEHIND_ALL = Number.MAX_SAFE_INTEGER
 
 type FileRow = Row<'account_file'>
@@ -151,11 +153,16 @@ export function createAccountList(
     count: number,
   ): Promise<boolean> {
     if (column === 'n' || !isIndexed(keyword)) return false
-    const all = (await files.usage(ownerId)).files
-    const most = Math.ceil(Math.sqrt(all * count))
     const order = { descending: true, after: BEHIND_ALL }
-    const some = await search.find(read, ownerId, keyword, order, most + 1)
-    return some.length <= most
+    const newest = await search.find(read, ownerId, keyword, order, HITS_PROBED)
+    const [first = 0, last = 0] = [newest[0], newest.at(-1)]
+    if (newest.length < HITS_PROBED) return true
+    const rows = read.selectFrom('account_file').where('owner_id', '=', ownerId)
+    const { from } = await rows.select((eb) => eb.fn.min('n').as('from')).executeTakeFirstOrThrow()
+    // As the newest ones lie, so may the others.
+    const hits = (HITS_PROBED * (first - from)) / (first - last)
+    const all = (await files.usage(ownerId)).files
+    return hits * hits < all * count
   }
 
   /** What matches, where no index serves the order: every name of the account, or what the index finds. */

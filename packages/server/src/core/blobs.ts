@@ -1,31 +1,21 @@
-import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
-import {
-  CHUNK_SIZE,
-  chunkRange,
-  createSealer,
-  openChunk,
-  openHeader,
-  SEALED_CHUNK_SIZE,
-  SealError,
-} from '@holdfast/seal'
+import { randomUUID } from 'node:crypto'
 import { sql } from 'kysely'
+import { createPart, type PartWriter, readPart, type StoredPart } from './blob-parts.ts'
 import type { Clock } from './clock.ts'
 import type { Database, Writer } from './database.ts'
 import { CoreError } from './errors.ts'
 import type { Keyring } from './keyring.ts'
-import { free } from './memory.ts'
-import type { BlobStore, ObjectReader } from './ports/blob-store.ts'
-import type { PartSeal, Row } from './schema.ts'
-import { SEALED_COLUMN_OVERHEAD, sealedBytes, sealedJson } from './sealed-column.ts'
+import type { BlobStore } from './ports/blob-store.ts'
+import type { NewRow, PartSeal, Row } from './schema.ts'
+import {
+  SEALED_COLUMN_OVERHEAD,
+  type SealedColumn,
+  sealedBytes,
+  sealedJson,
+} from './sealed-column.ts'
 
-/** Sealed chunks that one read of the store fetches: half a MiB. */
-const CHUNKS_PER_READ = 8
-/** Our own headers are below 2 KiB; a stored object is asked for no more than this to find its payload. */
-const HEADER_READ = 4096
-
-interface PartOfEpoch extends PartSeal {
-  epoch: number
-}
+/** How long bytes that were overwritten wait for those who still read them. */
+const READERS_MS = 3600 * 1000
 
 /** Bytes that are sealed and durable but that nobody can see yet. */
 export interface StagedBlob {
@@ -34,7 +24,7 @@ export interface StagedBlob {
   readonly size: number
   /** Content that goes into the database, or undefined when it is stored as parts. */
   readonly small: Uint8Array | undefined
-  readonly parts: readonly PartOfEpoch[]
+  readonly parts: readonly StoredPart[]
 }
 
 /** A blob that can be read. */
@@ -45,6 +35,16 @@ export interface StoredBlob {
 }
 
 export type Release = (blobId: string) => Promise<void>
+
+/** What a transaction does to stored bytes; whatever is taken away goes once it is on the disk. */
+export interface BlobChanges {
+  /** To be called for a blob that lost a link: without any other it goes. */
+  readonly release: Release
+  /** The same for a blob that another took the place of: who reads it may read on. */
+  readonly replace: Release
+  /** Removes an object that no row names any more. */
+  drop(object: string): void
+}
 
 /** Immutable stored bytes and their life, `docs/architecture.md`. */
 export interface Blobs {
@@ -62,7 +62,10 @@ export interface Blobs {
    * Makes staged bytes visible in one transaction with the link that `link` writes. When that
    * transaction fails the bytes are dropped.
    */
-  keep<T>(staged: StagedBlob, link: (writer: Writer) => Promise<T>): Promise<T>
+  keep<T>(
+    staged: StagedBlob,
+    link: (writer: Writer, changes: BlobChanges) => Promise<T>,
+  ): Promise<T>
   /**
    * Makes sure that the blob can be given one more link, until the transaction ends.
    *
@@ -74,6 +77,14 @@ export interface Blobs {
    * it is on the disk, the bytes of blobs without any link are removed for good.
    */
   unlinking<T>(work: (writer: Writer, release: Release) => Promise<T>): Promise<T>
+  /** The same for work that does more than taking links away. */
+  changing<T>(work: (writer: Writer, changes: BlobChanges) => Promise<T>): Promise<T>
+  /**
+   * Keeps the bytes of a blob readable, should it be overwritten, for an hour at most.
+   *
+   * @returns ends that
+   */
+  hold(blobId: string): () => void
   /** Removes the bytes and rows of blobs whose last link went before a crash; answers how many. */
   finishDeleting(): Promise<number>
   /**
@@ -88,11 +99,6 @@ export interface Blobs {
 /** The store's name of a part. */
 export function partName(blobId: string, number: number): string {
   return `${BLOB_FOLDER}${blobId.slice(0, 2)}/${blobId}.${number}`
-}
-
-/** The blob of a part's name in the store. */
-export function blobIdOf(name: string): string {
-  return name.slice(name.lastIndexOf('/') + 1).replace(/\.\d+$/, '')
 }
 
 /** Bytes that staged content takes where it is kept. */
@@ -115,8 +121,10 @@ export function createBlobs(
   const partColumn = sealedJson<PartSeal>(keyring, 'blob_part')
   const smallColumn = sealedBytes(keyring, 'small_content')
 
+  const readers = createReaders(clock)
+
   async function discard(staged: StagedBlob): Promise<void> {
-    await store.remove(staged.parts.map((_, index) => partName(staged.id, index + 1)))
+    await store.remove(staged.parts.map((part) => part.object))
   }
 
   async function insert(writer: Writer, staged: StagedBlob): Promise<void> {
@@ -129,18 +137,10 @@ export function createBlobs(
       const sealed = smallColumn.seal(id, '', small)
       await writer.insertInto('small_content').values({ blob_id: id, sealed }).execute()
     }
-    for (const [index, { epoch, ...seal }] of parts.entries()) {
-      const number = index + 1
+    for (const [index, part] of parts.entries()) {
       await writer
         .insertInto('blob_part')
-        .values({
-          blob_id: id,
-          number,
-          plain_size: seal.plainSize,
-          sealed_size: seal.sealedSize,
-          epoch,
-          sealed: partColumn.seal(`${id}.${number}`, '', seal),
-        })
+        .values(partRow(partColumn, id, index + 1, part))
         .execute()
     }
   }
@@ -155,6 +155,8 @@ export function createBlobs(
       .where(sql<boolean>`not exists (select 1 from box_event where blob_id = ${blobId})`)
       .where(sql<boolean>`not exists (select 1 from saved_file where blob_id = ${blobId})`)
       .where(sql<boolean>`not exists (select 1 from account_file where blob_id = ${blobId})`)
+      .where(sql<boolean>`not exists (select 1 from company_file where blob_id = ${blobId})`)
+      .where(sql<boolean>`not exists (select 1 from company_upload where blob_id = ${blobId})`)
       .executeTakeFirst()
     if (marked.numUpdatedRows === 0n) return false
     const { numDeletedRows } = await writer
@@ -171,10 +173,10 @@ export function createBlobs(
     if (blobIds.length === 0) return
     const parts = await database.read
       .selectFrom('blob_part')
-      .select(['blob_id', 'number'])
+      .select('object')
       .where('blob_id', 'in', blobIds)
       .execute()
-    await store.remove(parts.map((part) => partName(part.blob_id, part.number)))
+    await store.remove(parts.map((part) => part.object))
     await database.write(async (writer) => {
       await writer.deleteFrom('blob_part').where('blob_id', 'in', blobIds).execute()
       await writer
@@ -198,7 +200,7 @@ export function createBlobs(
   }
 
   /** The parts in order, each held against its sealed column. */
-  async function partsOf(blob: StoredBlob): Promise<PartOfEpoch[]> {
+  async function partsOf(blob: StoredBlob): Promise<StoredPart[]> {
     const rows = await database.read
       .selectFrom('blob_part')
       .selectAll()
@@ -213,7 +215,7 @@ export function createBlobs(
     return parts
   }
 
-  function checkedPart(row: Row<'blob_part'>, number: number): PartOfEpoch {
+  function checkedPart(row: Row<'blob_part'>, number: number): StoredPart {
     const part = partColumn.open(`${row.blob_id}.${number}`, '', row.sealed)
     if (
       row.number !== number ||
@@ -222,17 +224,22 @@ export function createBlobs(
     ) {
       throw new CoreError('integrity', 'the row of a part does not match what was sealed')
     }
-    return { ...part, epoch: row.epoch }
+    return { ...part, object: row.object, epoch: row.epoch }
   }
 
   /** An object that is gone while its row stands is damage; both go together when a blob is deleted. */
-  async function openStored(name: string): Promise<ObjectReader> {
+  async function* readStored(
+    blob: StoredBlob,
+    part: StoredPart,
+    start: number,
+    end: number,
+  ): AsyncGenerator<Uint8Array> {
     try {
-      return await store.open(name)
+      yield* readPart(store, keyring, part, start, end)
     } catch (error) {
       const isMissing = error instanceof CoreError && error.code === 'file_not_found'
-      if (!isMissing || !(await isStored(blobIdOf(name)))) throw error
-      throw new CoreError('integrity', `${name} is missing`, { cause: error })
+      if (!isMissing || !(await isStored(blob.id))) throw error
+      throw new CoreError('integrity', `${part.object} is missing`, { cause: error })
     }
   }
 
@@ -246,22 +253,26 @@ export function createBlobs(
     return row !== undefined
   }
 
-  async function* readPart(
-    name: string,
-    part: PartOfEpoch,
-    start: number,
-    end: number,
-  ): AsyncGenerator<Uint8Array> {
-    const object = await openStored(name)
-    try {
-      const { payloadKey, size } = await openPart(object, part, keyring.epoch(part.epoch).identity)
-      yield* openRange(object, part, payloadKey, size, start, end)
-    } catch (error) {
-      if (!(error instanceof SealError)) throw error
-      throw new CoreError('integrity', `${name}: ${error.message}`, { cause: error })
-    } finally {
-      await object.close()
-    }
+  const changing: Blobs['changing'] = async (work) => {
+    const released: string[] = []
+    const replaced: string[] = []
+    const dropped: string[] = []
+    const result = await database.write((writer) => {
+      for (const list of [released, replaced, dropped]) list.length = 0
+      return work(writer, {
+        release: async (blobId) => {
+          if (await release(writer, blobId)) released.push(blobId)
+        },
+        replace: async (blobId) => {
+          if (await release(writer, blobId)) replaced.push(blobId)
+        },
+        drop: (object) => dropped.push(object),
+      })
+    })
+    const unread = replaced.filter((blobId) => !readers.outlive(blobId))
+    await removeBytes([...released, ...unread])
+    if (dropped.length > 0) await store.remove(dropped)
+    return result
   }
 
   return {
@@ -295,14 +306,12 @@ export function createBlobs(
 
     async keep(staged, link) {
       try {
-        return await database.write(async (writer) => {
+        return await changing(async (writer, changes) => {
           await insert(writer, staged)
-          return link(writer)
+          return link(writer, changes)
         })
       } catch (error) {
-        // When it is not known whether the commit reached the disk, the sweep decides.
-        const unknown = error instanceof CoreError && error.code === 'storage_unavailable'
-        if (!unknown) await discard(staged)
+        if (!mayBeCommitted(error)) await discard(staged)
         throw error
       }
     },
@@ -319,16 +328,19 @@ export function createBlobs(
       return row
     },
 
-    async unlinking(work) {
-      const released: string[] = []
-      const result = await database.write((writer) => {
-        released.length = 0
-        return work(writer, async (blobId) => {
-          if (await release(writer, blobId)) released.push(blobId)
-        })
-      })
-      await removeBytes(released)
-      return result
+    unlinking: (work) => changing((writer, { release }) => work(writer, release)),
+    changing,
+
+    hold(blobId) {
+      const end = readers.begin(blobId)
+      let held = true
+      return () => {
+        const isFree = held && end()
+        held = false
+        if (!isFree) return
+        // What cannot be removed now is left for the sweep.
+        removeBytes([blobId]).catch(() => undefined)
+      }
     },
 
     async finishDeleting() {
@@ -337,8 +349,9 @@ export function createBlobs(
         .select('id')
         .where('state', '=', 'deleting')
         .execute()
-      for (const { id } of rows) await removeBytes([id])
-      return rows.length
+      const unread = rows.filter(({ id }) => !readers.areWaitedFor(id))
+      for (const { id } of unread) await removeBytes([id])
+      return unread.length
     },
 
     async *read(blob, start, end) {
@@ -348,92 +361,65 @@ export function createBlobs(
         return
       }
       let offset = 0
-      for (const [index, part] of (await partsOf(blob)).entries()) {
+      for (const part of await partsOf(blob)) {
         const from = Math.max(start - offset, 0)
         const to = Math.min(end - offset, part.plainSize)
-        if (from < to) yield* readPart(partName(blob.id, index + 1), part, from, to)
+        if (from < to) yield* readStored(blob, part, from, to)
         offset += part.plainSize
       }
     },
   }
 }
 
-interface PartWriter {
-  write(bytes: Uint8Array): Promise<void>
-  commit(): Promise<PartOfEpoch>
-  abort(): Promise<void>
-}
-
-/** Seals what is written into a new object, to the current epoch. */
-async function createPart(store: BlobStore, keyring: Keyring, name: string): Promise<PartWriter> {
-  const { number: epoch, identity } = keyring.current
-  const object = await store.create(name)
-  const sealer = createSealer([identity.recipient])
-  // Hashed before the store takes ownership of the bytes.
-  const digest = createHash('sha256').update(sealer.header).digest('base64')
-  let sealedBytesWritten = sealer.header.byteLength
-
-  async function write(pieces: Uint8Array[]): Promise<void> {
-    for (const piece of pieces) sealedBytesWritten += piece.byteLength
-    await object.write(pieces)
-  }
-  await object.write([sealer.header])
-
+/** The row of a part. */
+export function partRow(
+  column: SealedColumn<PartSeal>,
+  blobId: string,
+  number: number,
+  { object, epoch, digest, plainSize, sealedSize }: StoredPart,
+): NewRow<'blob_part'> {
   return {
-    write: (bytes) => write(sealer.update(bytes)),
-    async commit() {
-      await write(sealer.end())
-      await object.commit()
-      return { epoch, digest, plainSize: sealer.plainBytes, sealedSize: sealedBytesWritten }
+    blob_id: blobId,
+    number,
+    plain_size: plainSize,
+    sealed_size: sealedSize,
+    epoch,
+    object,
+    sealed: column.seal(`${blobId}.${number}`, '', { digest, plainSize, sealedSize }),
+  }
+}
+
+/**
+ * Whether a transaction that failed may have reached the disk all the same. What it would have made
+ * visible is then not removed: the sweep decides.
+ */
+export function mayBeCommitted(error: unknown): boolean {
+  return error instanceof CoreError && error.code === 'storage_unavailable'
+}
+
+/** Who reads what in this process, so that bytes that are overwritten can wait for them. */
+function createReaders(clock: Clock) {
+  const reading = new Map<string, number>()
+  const waiting = new Map<string, number>()
+  return {
+    /** @returns ends the reading; answers whether it was the last one that bytes wait for */
+    begin(blobId: string): () => boolean {
+      reading.set(blobId, (reading.get(blobId) ?? 0) + 1)
+      return () => {
+        const left = (reading.get(blobId) ?? 1) - 1
+        if (left > 0) {
+          reading.set(blobId, left)
+          return false
+        }
+        reading.delete(blobId)
+        return waiting.delete(blobId)
+      }
     },
-    abort: () => object.abort(),
-  }
-}
-
-/** Holds an object against its part's row and opens its header, before any content is read. */
-async function openPart(
-  object: ObjectReader,
-  part: PartSeal,
-  identity: Parameters<typeof openHeader>[1][number],
-): Promise<ReturnType<typeof openHeader>> {
-  if (object.size !== part.sealedSize) {
-    throw new CoreError('integrity', 'a stored object does not have its size')
-  }
-  const prefix = await object.read(0, Math.min(HEADER_READ, object.size))
-  const header = openHeader(prefix, [identity])
-  const digest = createHash('sha256').update(prefix.subarray(0, header.size)).digest()
-  if (!timingSafeEqual(digest, Buffer.from(part.digest, 'base64'))) {
-    throw new CoreError('integrity', 'a stored object is not the one that was written')
-  }
-  return header
-}
-
-async function* openRange(
-  object: ObjectReader,
-  part: PartSeal,
-  payloadKey: ReturnType<typeof openHeader>['payloadKey'],
-  headerSize: number,
-  start: number,
-  end: number,
-): AsyncGenerator<Uint8Array> {
-  const range = chunkRange(start, end, part.plainSize)
-  const lastOfPart = Math.max(0, Math.ceil(part.plainSize / CHUNK_SIZE) - 1)
-  for (let first = range.firstChunk; first <= range.lastChunk; first += CHUNKS_PER_READ) {
-    const last = Math.min(first + CHUNKS_PER_READ - 1, range.lastChunk)
-    const from = headerSize + first * SEALED_CHUNK_SIZE
-    const to = Math.min(headerSize + (last + 1) * SEALED_CHUNK_SIZE, part.sealedSize)
-    const sealed = await object.read(from, to - from)
-    for (let chunk = first; chunk <= last; chunk += 1) {
-      const at = (chunk - first) * SEALED_CHUNK_SIZE
-      const plain = openChunk(
-        payloadKey,
-        chunk,
-        chunk === lastOfPart,
-        sealed.subarray(at, at + SEALED_CHUNK_SIZE),
-      )
-      const chunkStart = chunk * CHUNK_SIZE
-      yield plain.subarray(Math.max(0, start - chunkStart), end - chunkStart)
-    }
-    free(sealed)
+    /** Lets the bytes of a blob that was overwritten wait, if somebody reads them. */
+    outlive(blobId: string): boolean {
+      if (reading.has(blobId)) waiting.set(blobId, clock() + READERS_MS)
+      return reading.has(blobId)
+    },
+    areWaitedFor: (blobId: string): boolean => (waiting.get(blobId) ?? 0) > clock(),
   }
 }

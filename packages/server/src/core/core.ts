@@ -8,14 +8,22 @@ import { type BoxMessages, createBoxMessages } from './box-messages.ts'
 import { type Boxes, createBoxes } from './boxes.ts'
 import type { Clock } from './clock.ts'
 import { type Companies, createCompanies } from './companies.ts'
+import { type CompanyChunks, createCompanyChunks } from './company-chunks.ts'
+import { createCompanyContent } from './company-content.ts'
+import { type CompanyFiles, createCompanyFiles } from './company-files.ts'
+import { createCompanyQuota } from './company-quota.ts'
+import { createCompanyRecords } from './company-records.ts'
+import { type CompanyUploads, createCompanyUploads } from './company-uploads.ts'
 import type { Database } from './database.ts'
 import { createDownloads, type Downloads } from './downloads.ts'
 import { createIdentities, type Identities } from './identities.ts'
 import type { Keyring } from './keyring.ts'
+import { createLinks, type Links } from './links.ts'
 import { createNameSearch } from './name-search.ts'
 import { createPins, type Pins } from './pins.ts'
 import type { BlobStore } from './ports/blob-store.ts'
 import { createQuotas, type QuotaRules, type Quotas } from './quotas.ts'
+import { createReceivedBlobs } from './received-blobs.ts'
 import { createSavedFiles, type SavedFiles } from './saved-files.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import { type SweepReport, sweep } from './sweep.ts'
@@ -30,6 +38,10 @@ export interface CoreParts {
   /** Content up to so many bytes lives in the database. */
   smallLimit: number
   quotaRules: QuotaRules
+  /** Bytes that the files of one company may take, or undefined for any number. */
+  companyQuota: number | undefined
+  /** Milliseconds after which an upload that nobody goes on with is forgotten. */
+  uploadExpiry: number
 }
 
 /** Everything Holdfast does, without HTTP: what dialects and commands call. */
@@ -49,6 +61,12 @@ export interface Core {
   readonly accountList: AccountList
   readonly pins: Pins
   readonly downloads: Downloads
+  readonly companyFiles: CompanyFiles
+  readonly companyUploads: CompanyUploads
+  readonly companyChunks: CompanyChunks
+  readonly links: Links
+  /** The time that everything here goes by. */
+  readonly clock: Clock
   /** @param startedAt milliseconds since the epoch; objects that are younger are left alone */
   sweep(startedAt: number): Promise<SweepReport>
 }
@@ -65,6 +83,7 @@ export function createCore(parts: CoreParts): Core {
   const search = createNameSearch(keyring)
   const accountFiles = createAccountFiles({ database, keyring, clock, blobs, search })
   const pins = createPins(database, keyring, clock)
+  const company = createCompanyParts(parts, companies, blobs)
   return {
     identities,
     sessions: createSessions(database, clock),
@@ -90,6 +109,25 @@ export function createCore(parts: CoreParts): Core {
     accountList: createAccountList(database, accountFiles, search),
     pins,
     downloads: createDownloads(database, clock, accountFiles, pins),
+    ...company,
+    links: createLinks(keyring, clock),
+    clock,
     sweep: (startedAt) => sweep(database, store, blobs, clock, startedAt),
+  }
+}
+
+/** Files of companies and what they share among themselves. */
+function createCompanyParts(parts: CoreParts, companies: Companies, blobs: Blobs) {
+  const { database, store, keyring, clock, uploadExpiry } = parts
+  const records = createCompanyRecords(keyring, clock, companies)
+  const quota = createCompanyQuota(parts.companyQuota)
+  const received = createReceivedBlobs(store, keyring, clock)
+  const content = createCompanyContent(database, blobs, received)
+  const shared = { database, clock, blobs, received, records, quota, content, uploadExpiry }
+  const companyUploads = createCompanyUploads(shared)
+  return {
+    companyFiles: createCompanyFiles(shared),
+    companyUploads,
+    companyChunks: createCompanyChunks({ ...shared, uploads: companyUploads }),
   }
 }

@@ -19,6 +19,16 @@ export interface DownloadContent {
   readonly files: readonly { file: AccountFile; blob: StoredBlob }[]
 }
 
+/** Some of the files of a new download are not there. */
+export class UnknownFilesError extends CoreError {
+  readonly positions: readonly number[]
+
+  constructor(positions: readonly number[]) {
+    super('file_not_found', 'no such files')
+    this.positions = positions
+  }
+}
+
 /** A running transfer of a download. */
 export interface Transfer extends DownloadContent {
   /** Ends it: used up when the last byte was sent, otherwise open for a while to be continued. */
@@ -26,7 +36,7 @@ export interface Transfer extends DownloadContent {
 }
 
 export interface Downloads {
-  /** @throws CoreError file_not_found; `cause` is the position of the file */
+  /** @throws UnknownFilesError */
   create(identityId: string, fileIds: readonly string[]): Promise<{ id: string; createdAt: number }>
   /**
    * Answers the key of a download, for an unlocked account.
@@ -56,6 +66,16 @@ export function createDownloads(
       .orderBy('position')
       .execute()
     return { files: await Promise.all(rows.map((row) => files.content(identityId, row.file_id))) }
+  }
+
+  async function isThere(identityId: string, fileId: string): Promise<boolean> {
+    try {
+      await files.content(identityId, fileId)
+      return true
+    } catch (error) {
+      if (error instanceof CoreError && error.code === 'file_not_found') return false
+      throw error
+    }
   }
 
   async function find(downloadId: string, key: string): Promise<{ identity_id: string }> {
@@ -116,11 +136,11 @@ export function createDownloads(
     async create(identityId, fileIds) {
       const id = randomUUID()
       const createdAt = clock()
+      const unknown: number[] = []
       for (const [position, fileId] of fileIds.entries()) {
-        await files.content(identityId, fileId).catch(() => {
-          throw new CoreError('file_not_found', 'no such file', { cause: position })
-        })
+        if (!(await isThere(identityId, fileId))) unknown.push(position)
       }
+      if (unknown.length > 0) throw new UnknownFilesError(unknown)
       await database.write(async (writer) => {
         await writer
           .insertInto('download')

@@ -41,6 +41,11 @@ export type CoreErrorCode =
   | 'pin_key_unknown'
   | 'download_not_found'
   | 'download_busy'
+  // Company files
+  | 'company_file_not_found'
+  | 'company_file_forbidden'
+  | 'company_file_incomplete'
+  | 'upload_mismatch'
   | 'integrity'
   | 'storage_full'
   | 'storage_unavailable'

@@ -37,6 +37,8 @@ export interface Keyring {
   epoch(number: number): Epoch
   /** A key for equality or search tokens; the same for all epochs. */
   indexKey(purpose: IndexPurpose): KeyObject
+  /** A key for what the server signs for itself; the same for all epochs. */
+  signingKey(purpose: 'link'): KeyObject
 }
 
 /** A keyring that the root key does not open, or that is not there; the message says which. */
@@ -78,6 +80,7 @@ export async function openKeyring(store: BlobStore, root: Identity): Promise<Key
   for (const purpose of ['email', 'name_search', 'address'] as const) {
     indexKeys.set(purpose, derive(indexSecret, `index/${purpose}`))
   }
+  const linkKey = derive(indexSecret, 'signing/link')
 
   return {
     current,
@@ -87,6 +90,7 @@ export async function openKeyring(store: BlobStore, root: Identity): Promise<Key
       return epoch
     },
     indexKey: (purpose) => indexKeys.get(purpose) as KeyObject,
+    signingKey: () => linkKey,
   }
 }
 

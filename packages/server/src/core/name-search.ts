@@ -4,11 +4,13 @@ import type { Reader, Writer } from './database.ts'
 import { searchForm } from './file-names.ts'
 import type { Keyring } from './keyring.ts'
 
-/** Shorter keywords have no trigram: the owner's names are opened instead. */
+/** Shorter keywords have no token: the owner's names are opened instead. */
 export const SHORTEST_INDEXED = 3
+/** Of three characters for keywords of three, of four for longer ones: those are far rarer. */
+const GRAMS = [SHORTEST_INDEXED, 4] as const
 const TOKEN_BYTES = 5
 const BLOCK_BYTES = 16
-/** A keyword of so few trigrams is asked for as it is, a longer one by its rarest: what is found is opened and checked. */
+/** A keyword of so few parts is asked for as it is, a longer one by its rarest: what is found is opened and checked. */
 const TOKENS_PER_QUERY = 3
 /** So many, from all over the keyword, are looked at to tell how rare they are, by the last rows that have them. */
 const TOKENS_PROBED = 8
@@ -24,9 +26,9 @@ export interface NumberOrder {
 }
 
 /**
- * Substring search over sealed names: keyed tokens of their trigrams in a full-text index without
+ * Substring search over sealed names: keyed tokens of their parts in a full-text index without
  * content. Tokens of different owners never match each other, and the time of a search depends on
- * the owner's files only. What is found may be wrong (order of trigrams) but nothing is missed.
+ * the owner's files only. What is found may be wrong (the order of parts) but nothing is missed.
  */
 export interface NameSearch {
   /** Indexes one row. */
@@ -52,7 +54,7 @@ export interface NameSearch {
 export function createNameSearch(keyring: Keyring): NameSearch {
   return {
     async put(writer, scope, n, name) {
-      const tokens = tokensOf(scopeKey(keyring, scope), name).join(' ')
+      const tokens = tokensOf(scopeKey(keyring, scope), searchForm(name), GRAMS).join(' ')
       await sql`insert into name_search (rowid, tokens) values (${n}, ${tokens})`.execute(writer)
     },
 
@@ -61,9 +63,11 @@ export function createNameSearch(keyring: Keyring): NameSearch {
     },
 
     async find(reader, scope, keyword, order, limit) {
-      const tokens = tokensOf(scopeKey(keyring, scope), keyword)
+      const form = searchForm(keyword)
+      const gram = GRAMS.findLast((length) => [...form].length >= length) ?? SHORTEST_INDEXED
+      const tokens = tokensOf(scopeKey(keyring, scope), form, [gram])
       if (tokens.length <= TOKENS_PER_QUERY) return rowsWith(reader, tokens, order, limit)
-      // A common trigram costs more the more rows there are, and leaves hardly one of them out.
+      // A common part costs more the more rows there are, and leaves hardly one of them out.
       const probes: Probe[] = []
       for (const [at, token] of spread(tokens, TOKENS_PROBED).entries()) {
         const rows = await rowsWith(reader, [token], order, ROWS_PER_PROBE)
@@ -105,22 +109,27 @@ function scopeKey(keyring: Keyring, scope: string): Buffer {
   return createHmac('sha256', key).update(scope).digest()
 }
 
-/** One block of AES-ECB per trigram under the scope's key is a pseudo-random function of it, and one call makes all. */
-function tokensOf(key: Buffer, text: string): string[] {
-  const points = [...searchForm(text)]
-  const trigrams = new Set<string>()
-  for (let at = 0; at + 3 <= points.length; at += 1) {
-    trigrams.add(points.slice(at, at + 3).join(''))
+/**
+ * Tokens of all parts of a text that have one of these lengths. One block of AES-ECB per part under the
+ * scope's key is a pseudo-random function of it, and one call makes all.
+ */
+function tokensOf(key: Buffer, form: string, lengths: readonly number[]): string[] {
+  const points = [...form]
+  const grams = new Set<string>()
+  for (const length of lengths) {
+    for (let at = 0; at + length <= points.length; at += 1) {
+      grams.add(points.slice(at, at + length).join(''))
+    }
   }
-  const blocks = Buffer.alloc(trigrams.size * BLOCK_BYTES)
+  const blocks = Buffer.alloc(grams.size * BLOCK_BYTES)
   let block = 0
-  for (const trigram of trigrams) {
-    blocks.write(trigram, block * BLOCK_BYTES, 'utf8')
+  for (const gram of grams) {
+    blocks.write(gram, block * BLOCK_BYTES, 'utf8')
     block += 1
   }
   const cipher = createCipheriv('aes-256-ecb', key, null).setAutoPadding(false)
   const sealed = cipher.update(blocks)
-  return Array.from({ length: trigrams.size }, (_, index) => {
+  return Array.from({ length: grams.size }, (_, index) => {
     const start = index * BLOCK_BYTES
     return `t${sealed.toString('hex', start, start + TOKEN_BYTES)}`
   })
@@ -132,7 +141,7 @@ async function totalChanges(writer: Writer): Promise<number> {
   return rows[0]?.changes ?? 0
 }
 
-/** A trigram of a keyword and how rare it is. */
+/** A part of a keyword and how rare it is. */
 interface Probe {
   readonly token: string
   /** Its place in the keyword. */

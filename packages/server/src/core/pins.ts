@@ -25,12 +25,12 @@ const EVERYWHERE = ''
 
 /** Too many wrong PINs. */
 export class PinLockedError extends CoreError {
-  /** Milliseconds since the epoch. */
-  readonly until: number
+  /** Milliseconds until the next attempt. */
+  readonly waitMs: number
 
-  constructor(until: number) {
+  constructor(waitMs: number) {
     super('pin_locked', 'too many wrong PINs')
-    this.until = until
+    this.waitMs = waitMs
   }
 }
 
@@ -102,7 +102,7 @@ export function createPins(database: Database, keyring: Keyring, clock: Clock): 
           )
           .returning(['failures', 'until'])
           .executeTakeFirstOrThrow()
-        if (row.failures > most) throw new PinLockedError(row.until)
+        if (row.failures > most) throw new PinLockedError(row.until - now)
       }
     })
   }

@@ -20,6 +20,8 @@ export interface Schema {
   box_key_share: BoxKeyShareTable
   saved_file: SavedFileTable
   quotum: QuotumTable
+  company_file: CompanyFileTable
+  company_upload: CompanyUploadTable
   category: CategoryTable
   account_file: AccountFileTable
   account_usage: AccountUsageTable
@@ -106,7 +108,7 @@ export interface CompanyMemberTable {
 
 export interface BlobTable {
   id: string
-  state: 'stored' | 'deleting'
+  state: 'receiving' | 'stored' | 'deleting'
   size: number
   created_at: Instant
 }
@@ -125,6 +127,7 @@ export interface BlobPartTable {
   plain_size: number
   sealed_size: number
   epoch: number
+  object: string
   sealed: Sealed<PartSeal>
 }
 
@@ -320,6 +323,49 @@ export interface DownloadFileTable {
   download_id: string
   position: number
   file_id: string
+}
+
+/** What a company file is called and is. */
+export interface CompanyFileText {
+  name: string
+  /** Media type. */
+  mime: string
+}
+
+export interface CompanyFileTable {
+  id: string
+  company_id: string
+  maker_id: string
+  blob_id: string | null
+  chunks: number | null
+  sealed: Sealed<CompanyFileText> | null
+  created_at: Instant
+  updated_at: Instant
+}
+
+/** Who said what a file is called or is; who stands further down is believed rather. */
+export type ToldBy = 'part' | 'init' | 'chunk'
+
+export interface Told {
+  text: string
+  by: ToldBy
+}
+
+/** What was said of a file whose content is not whole. */
+export interface CompanyUploadText {
+  name: Told | null
+  mime: Told | null
+}
+
+export interface CompanyUploadTable {
+  file_id: string
+  blob_id: string
+  maker_id: string
+  total_chunks: number | null
+  total_size: number | null
+  differs: 0 | 1
+  sealed: Sealed<CompanyUploadText>
+  expires_at: Instant
 }
 
 export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>

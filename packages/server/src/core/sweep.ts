@@ -1,4 +1,4 @@
-import { BLOB_FOLDER, type Blobs, blobIdOf } from './blobs.ts'
+import { BLOB_FOLDER, type Blobs } from './blobs.ts'
 import type { Clock } from './clock.ts'
 import type { Database } from './database.ts'
 import type { BlobStore, ObjectEntry } from './ports/blob-store.ts'
@@ -55,8 +55,8 @@ async function findUntracked(
   let batch: ObjectEntry[] = []
 
   async function check(): Promise<void> {
-    const tracked = await trackedBlobs(database, batch)
-    for (const { name } of batch) if (!tracked.has(blobIdOf(name))) untracked.push(name)
+    const tracked = await trackedObjects(database, batch)
+    for (const { name } of batch) if (!tracked.has(name)) untracked.push(name)
     batch = []
   }
 
@@ -70,15 +70,15 @@ async function findUntracked(
   return { untracked, total }
 }
 
-async function trackedBlobs(database: Database, entries: ObjectEntry[]): Promise<Set<string>> {
+async function trackedObjects(database: Database, entries: ObjectEntry[]): Promise<Set<string>> {
   const rows = await database.read
-    .selectFrom('blob')
-    .select('id')
+    .selectFrom('blob_part')
+    .select('object')
     .where(
-      'id',
+      'object',
       'in',
-      entries.map((entry) => blobIdOf(entry.name)),
+      entries.map((entry) => entry.name),
     )
     .execute()
-  return new Set(rows.map((row) => row.id))
+  return new Set(rows.map((row) => row.object))
 }

@@ -13,6 +13,7 @@ export interface DialectSettings {
   /** Requests a minute and address on `/api`; 0 is no limit. */
   readonly apiRateLimit: number
   readonly metricsToken: string | undefined
+  readonly twakeJwtSecret: string | undefined
 }
 
 /** What every dialect is given. */

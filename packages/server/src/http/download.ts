@@ -15,6 +15,8 @@ export interface Download {
   readonly type: string
   /** Offered to the person who saves it; without one the client chooses. */
   readonly filename?: string
+  /** Whether pages of other origins may show it, as those do that were given a signed link. */
+  readonly embeddable?: boolean
   /** The bytes from `start` up to but not including `end`, authenticated. */
   read(start: number, end: number): AsyncGenerator<Uint8Array>
 }
@@ -38,7 +40,7 @@ export async function sendDownload(
     'cache-control': 'private, no-cache',
     'content-disposition': contentDisposition(download.filename),
     'content-security-policy': "sandbox; default-src 'none'",
-    'cross-origin-resource-policy': 'same-origin',
+    'cross-origin-resource-policy': download.embeddable ? 'cross-origin' : 'same-origin',
     'referrer-policy': 'no-referrer',
   }
   if (evaluateConditions(request.headers, etag) === 'not_modified') {

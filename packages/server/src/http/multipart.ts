@@ -22,14 +22,19 @@ export interface FilePart {
   /** As the client wrote it, or undefined when it gave none. */
   readonly filename: string | undefined
   readonly type: string
+  /** The text fields that stand before it. */
+  readonly fields: ReadonlyMap<string, string>
   /** Each piece is freed when the next is asked for. */
   readonly bytes: AsyncIterable<Uint8Array>
 }
 
 /** What to do with the one file of a form. */
 export interface FileReceiver<T> {
-  /** The name of the part that is taken; further ones and other files are skipped. */
-  readonly field: string
+  /**
+   * The name of the part that is taken, or undefined for the first file of any name; further ones and
+   * other files are skipped.
+   */
+  readonly field: string | undefined
   /** Whether a part is a file only when it has a file name; otherwise every part of that name is. */
   readonly named?: boolean
   /** Whether a second part of that name is refused instead of skipped. */
@@ -49,6 +54,11 @@ export interface Form<T> {
 export function acceptForms(scope: FastifyInstance): void {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
+}
+
+/** The same for forms alone: other bodies are read and refused as elsewhere. */
+export function acceptFormsToo(scope: FastifyInstance): void {
+  scope.addContentTypeParser('multipart/form-data', (_request, _payload, done) => done(null))
 }
 
 /**
@@ -80,7 +90,7 @@ export async function readForm<T>(
         if (taken && receiver.single && name === receiver.field) {
           reject(new RequestError('file_repeated', `there is more than one ${name}`))
         }
-        if (taken || name !== receiver.field) {
+        if (taken || (receiver.field !== undefined && name !== receiver.field)) {
           stream.resume()
           return
         }
@@ -88,6 +98,7 @@ export async function readForm<T>(
         receiving = receiver.receive({
           filename: filename || undefined,
           type,
+          fields,
           bytes: freeing(stream),
         })
         receiving.catch(reject)
@@ -112,6 +123,11 @@ export async function readForm<T>(
   }
 }
 
+/** A file name as a person wrote it: browsers change three characters (HTML, multipart/form-data encoding). */
+export function decodedFilename(filename: string): string {
+  return filename.replace(/%22/g, '"').replace(/%0D/gi, '\r').replace(/%0A/gi, '\n')
+}
+
 async function* freeing(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const piece of pieces) {
     yield piece
@@ -132,7 +148,9 @@ function createParser(
       headers: { ...request.headers, 'content-type': contentType },
       limits: LIMITS,
       preservePath: true,
-      isPartAFile: (name, _type, filename) => filename !== undefined || (!named && name === field),
+      isPartAFile: (name, type, filename) =>
+        filename !== undefined ||
+        (field === undefined ? type === 'application/octet-stream' : !named && name === field),
     })
   } catch (cause) {
     throw new RequestError('form_malformed', 'the form is malformed', { cause })

@@ -227,7 +227,8 @@ describe('a row of stored content', { concurrency: 4 }, () => {
     const { store, blob, bytes } = await storeWithFile(t)
     tamper(store.config, (database) =>
       database.exec(
-        `insert into blob_part select blob_id, 2, plain_size, sealed_size, epoch, sealed from blob_part`,
+        `insert into blob_part
+          select blob_id, 2, plain_size, sealed_size, epoch, sealed, object || '.2' from blob_part`,
       ),
     )
     assert.equal(await assertNoWrongByte(store, blob, bytes, 'two parts'), 0)

@@ -151,8 +151,15 @@ async function makeRows(store: TestStore, count: number): Promise<string[]> {
     const insert = database.prepare(
       `insert into blob (id, state, size, created_at) values (?, 'stored', 1, 0)`,
     )
+    const insertPart = database.prepare(
+      `insert into blob_part (blob_id, number, plain_size, sealed_size, epoch, sealed, object)
+        values (?, 1, 1, 1, 1, x'', ?)`,
+    )
     database.exec('begin')
-    for (const id of ids) insert.run(id)
+    for (const id of ids) {
+      insert.run(id)
+      insertPart.run(id, partName(id, 1))
+    }
     database.exec('commit')
   })
   const names = ids.map((id) => partName(id, 1))

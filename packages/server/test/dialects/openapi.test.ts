@@ -3,6 +3,14 @@ import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { Ajv } from 'ajv'
 import {
+  bearer,
+  client,
+  createCompany,
+  fileForm,
+  filesPath,
+  resourceOf,
+} from '../helpers/companies.ts'
+import {
   createBox,
   PUBLIC_KEY,
   type SignedIn,
@@ -36,6 +44,7 @@ test('the documents describe every operation and what it really answers', async 
     misakey: await misakeyCalls(server),
     privasfer: await privasferCalls(server),
     native: await nativeCalls(server),
+    twake: await twakeCalls(server),
   }
   for (const [name, made] of Object.entries(calls)) {
     await t.test(name, async () => {
@@ -83,6 +92,56 @@ function json(headers: Record<string, string>, body: unknown): RequestInit {
     headers: { ...headers, 'content-type': 'application/json' },
     body: JSON.stringify(body),
   }
+}
+
+async function twakeCalls(server: TestServer): Promise<Call[]> {
+  const company = await createCompany(server)
+  const headers = bearer(company.member)
+  const files = '/internal/services/files/v1/companies/{company_id}/files'
+  const mia = client(server, company, company.member)
+  const { id } = resourceOf(await mia.upload(randomBytes(10)))
+  const body = () => fileForm(randomBytes(10))
+  const get = (rest: string, status = 200): Call => ({
+    operation: `GET ${files}/{id}${rest.replace('/0', '/{index}').replace(/\?.*/, '')}`,
+    path: filesPath(company, id, rest),
+    status,
+    init: { headers },
+  })
+  const post = (operation: string, path: string, init: RequestInit, status = 200): Call => ({
+    operation: `POST ${operation}`,
+    path,
+    status,
+    init: { method: 'POST', headers, ...init },
+  })
+  const { id: open } = resourceOf(await mia.init())
+  const head = (rest: string, status: number): Call => ({
+    operation: `HEAD ${files}/{id}${rest.replace('/0', '/{index}')}`,
+    path: filesPath(company, id, rest),
+    status,
+    init: { headers },
+  })
+  return [
+    head('/download', 200),
+    head('/thumbnails/0', 404),
+    post(files, filesPath(company), { body: body() }),
+    post(files, filesPath(company), {}),
+    post(files, filesPath(company), { headers: {} }, 401),
+    post(`${files}/{id}`, filesPath(company, open, '?filename=a&filename=b'), { body: body() }),
+    post(`${files}/{id}`, filesPath(company, id), { body: body() }, 403),
+    get(''),
+    get('?chunk_number=2', 204),
+    get('/upload'),
+    get('/download'),
+    get('/download/url'),
+    get('/thumbnails/0', 404),
+    get('/thumbnails/0/url'),
+    {
+      operation: `DELETE ${files}/{id}`,
+      path: filesPath(company, id),
+      status: 200,
+      init: { headers },
+    },
+  ]
 }
 
 async function misakeyCalls(server: TestServer): Promise<Call[]> {

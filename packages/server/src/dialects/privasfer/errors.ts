@@ -50,7 +50,7 @@ export function handleError(
   if (refusal.statusCode >= 500) request.server.reportFailure(request, error)
   if (refusal.statusCode === 503) reply.header('retry-after', RETRY_SECONDS)
   if (error instanceof PinLockedError) {
-    reply.header('retry-after', Math.max(1, Math.ceil((error.until - Date.now()) / 1000)))
+    reply.header('retry-after', Math.ceil(error.waitMs / 1000))
   }
   return sendError(reply, refusal)
 }

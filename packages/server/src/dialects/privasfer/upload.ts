@@ -3,7 +3,7 @@ import { fileTypeFromBuffer } from 'file-type'
 import type { StagedBlob } from '../../core/blobs.ts'
 import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
-import { readForm } from '../../http/multipart.ts'
+import { decodedFilename, readForm } from '../../http/multipart.ts'
 import { invalid, type PrivasferError } from './errors.ts'
 
 /** What the detector of media types looks at. */
@@ -45,7 +45,7 @@ export async function readUpload(
     receive: async ({ bytes, filename = '', type }) => {
       const { head, all } = peek(bytes)
       const staged = await stage(core, all, limits)
-      return { staged, name: decodeName(filename), type: await detectType(head(), type) }
+      return { staged, name: decodedFilename(filename), type: await detectType(head(), type) }
     },
     drop: ({ staged }) => core.blobs.discard(staged),
   })
@@ -108,9 +108,4 @@ async function detectType(head: Buffer, claimed: string): Promise<string> {
   const detected = await fileTypeFromBuffer(head).catch(() => undefined)
   if (detected) return detected.mime
   return MEDIA_TYPE.test(claimed) ? claimed.toLowerCase() : DEFAULT_TYPE
-}
-
-/** Browsers write these three so in a form (HTML, multipart/form-data encoding algorithm). */
-function decodeName(name: string): string {
-  return name.replace(/%22/g, '"').replace(/%0D/gi, '\r').replace(/%0A/gi, '\n')
 }

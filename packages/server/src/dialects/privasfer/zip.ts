@@ -27,12 +27,15 @@ export function sendZip(
   // What is encrypted or a photo does not get smaller, and other requests want the processor.
   const options = { compress: false }
   const names = new Set<string>()
+  let current: Readable | undefined
   for (const { file, blob } of files) {
     zip.addReadStreamLazy(
-      uniqueName(file.fullName, names),
+      uniqueName(entryName(file.fullName), names),
       { ...options, size: blob.size, mtime: new Date(file.createdAt) },
-      (give) =>
-        give(null, Readable.from(core.blobs.read(blob, 0, blob.size), { objectMode: false })),
+      (give) => {
+        current = Readable.from(core.blobs.read(blob, 0, blob.size), { objectMode: false })
+        give(null, current)
+      },
     )
   }
   zip.on('error', (error: unknown) => {
@@ -41,16 +44,30 @@ export function sendZip(
   })
   const archive = zip.outputStream as Readable
   archive.once('end', onLastByte)
+  // A client that leaves leaves a file open otherwise.
+  archive.once('close', () => current?.destroy())
   zip.end()
   return reply.send(archive)
 }
 
-/** `a.txt`, `a (2).txt`, … */
+/** Without what programs that unpack take for a drive or another folder. */
+function entryName(fullName: string): string {
+  if (/^\.+$/.test(fullName)) return fullName.replaceAll('.', '_')
+  return fullName.replace(/^([a-z]):/i, '$1_')
+}
+
+/** `a.txt`, `a (2).txt`, …; some disks do not tell `A.txt` from `a.txt`. */
 function uniqueName(fullName: string, taken: Set<string>): string {
   const { name, extension } = splitFileName(fullName)
   const suffix = extension === '' ? '' : `.${extension}`
   let unique = fullName
-  for (let count = 2; taken.has(unique); count += 1) unique = `${name} (${count})${suffix}`
-  taken.add(unique)
+  for (let count = 2; taken.has(sameOnDisk(unique)); count += 1) {
+    unique = `${name} (${count})${suffix}`
+  }
+  taken.add(sameOnDisk(unique))
   return unique
+}
+
+function sameOnDisk(name: string): string {
+  return name.normalize('NFC').toLowerCase()
 }

@@ -20,6 +20,8 @@ class Statement implements SqliteStatement {
   constructor(statement: StatementSync) {
     this.#statement = statement
     this.reader = statement.columns().length > 0
+    // The full-text index numbers rows of its own beyond what a number holds, and `run` tells the last.
+    if (!this.reader) statement.setReadBigInts(true)
   }
 
   all(parameters: readonly unknown[]): unknown[] {

@@ -210,14 +210,13 @@ test('a keyword finds part of a name, before and after it was indexed', async (t
     ['حساب', ['حساب ١٢٣.pdf']],
     ['😀', ['😀😀.png']],
     ['.b', ['a.b']],
-    ['A', ['a.b', 'ΟΔΥΣΣΕΑΣ.pdf', 'STRASSE.txt', 'Ąžuolas résumé.doc', 'invoice_draft.PDF']],
+    ['A', ['a.b', 'STRASSE.txt', 'Ąžuolas résumé.doc', 'invoice_draft.PDF']],
     ['  draft ', ['invoice_draft.PDF']],
     ['Invoice 2026.pdf', ['Invoice 2026.pdf']],
     ['"draft"', []],
     ['draft AND', []],
     ['inv*', []],
   ]
-  cases.find(([keyword]) => keyword === 'A')?.[1].splice(1, 1)
   async function check(): Promise<void> {
     for (const [keyword, expected] of cases) {
       const query = `?keyword=${encodeURIComponent(keyword)}`
@@ -396,7 +395,7 @@ test('the time of a file is that of its owner’s zone, also after she moved', a
   )
 })
 
-test('a record that was damaged is never shown: the list breaks off and is counted', async (t) => {
+test('a record that was damaged is never shown', async (t) => {
   const { server, who } = await scene(t)
   const { id } = await stored(server, who, 'one')
   await stored(server, who, 'two')

@@ -8,7 +8,8 @@ const MeChange = Type.Object(
   {
     name: Type.Optional(Type.String({ minLength: 1, maxLength: 254 })),
     time_zone: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
-    pin: Type.Optional(Type.String({ minLength: 4, maxLength: 64 })),
+    // The whole request is refused for a PIN that cannot be, before a part of it is done.
+    pin: Type.Optional(Type.String({ pattern: '^[!-~]{4,64}$' })),
   },
   { additionalProperties: false },
 )

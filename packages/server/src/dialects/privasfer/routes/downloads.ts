@@ -1,8 +1,7 @@
 import { finished } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Core } from '../../../core/core.ts'
-import type { DownloadContent, Transfer } from '../../../core/downloads.ts'
-import { CoreError } from '../../../core/errors.ts'
+import { type DownloadContent, type Transfer, UnknownFilesError } from '../../../core/downloads.ts'
 import { sendDownload } from '../../../http/download.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { ownerOf } from '../auth.ts'
@@ -60,7 +59,9 @@ async function sendTransfer(
 ): Promise<FastifyReply> {
   let reachesEnd = false
   finished(reply.raw, (error) => {
-    void transfer.end(!error && reachesEnd).catch((failure: unknown) => {
+    // An answer that came instead of the bytes used nothing.
+    const isSent = !error && reachesEnd && reply.raw.statusCode < 300
+    void transfer.end(isSent).catch((failure: unknown) => {
       request.server.reportFailure(request, failure)
     })
   })
@@ -96,9 +97,11 @@ async function createDownload(core: Core, ownerId: string, files: readonly strin
   try {
     return await core.downloads.create(ownerId, files)
   } catch (error) {
-    if (!(error instanceof CoreError) || typeof error.cause !== 'number') throw error
-    const field = `files.${error.cause}`
-    throw invalid({ [field]: [`The selected ${field} is invalid.`] })
+    if (!(error instanceof UnknownFilesError)) throw error
+    const fields = error.positions.map((position) => `files.${position}`)
+    throw invalid(
+      Object.fromEntries(fields.map((field) => [field, [`The selected ${field} is invalid.`]])),
+    )
   }
 }
 

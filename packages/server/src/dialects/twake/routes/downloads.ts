@@ -1,0 +1,65 @@
+import type { FastifyInstance } from 'fastify'
+import { cleanFileName } from '../../../core/file-names.ts'
+import { sendDownload } from '../../../http/download.ts'
+import type { DialectOptions } from '../../dialect.ts'
+import { callerOf } from '../auth.ts'
+import { TwakeError } from '../errors.ts'
+import { linkTo, pathOf } from '../links.ts'
+import type { FileParams } from './files.ts'
+
+const READ = ['GET', 'HEAD']
+/** Anything else that somebody called a type is not sent as one. */
+const MEDIA_TYPE = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+( *; *[\w-]+=([\w.+-]+|"[\w .+-]*"))*$/
+
+/** Seed «General», download; thumbnails; and links to both that need no token. */
+export function downloadRoutes(app: FastifyInstance, { core, settings }: DialectOptions): void {
+  const url = '/companies/:company_id/files/:id'
+
+  app.route<{ Params: FileParams }>({
+    method: READ,
+    url: `${url}/download`,
+    config: { links: true },
+    handler: async (request, reply) => {
+      const { file, blob, close } = await core.companyFiles.open(
+        callerOf(request),
+        request.params.id,
+      )
+      reply.raw.once('close', close)
+      return sendDownload(request, reply, {
+        size: blob.size,
+        version: blob.id,
+        type: MEDIA_TYPE.test(file.mime ?? '') ? String(file.mime) : 'application/octet-stream',
+        filename: cleanFileName(file.name ?? ''),
+        embeddable: request.headers.authorization === undefined,
+        read: (start, end) => core.blobs.read(blob, start, end),
+      })
+    },
+  })
+
+  app.route<{ Params: FileParams & { index: string } }>({
+    method: READ,
+    url: `${url}/thumbnails/:index`,
+    config: { links: true },
+    handler: async (request) => {
+      await core.companyFiles.get(callerOf(request), request.params.id)
+      throw new TwakeError(404, 'Thumbnail not found')
+    },
+  })
+
+  for (const target of ['download', 'thumbnails/:index']) {
+    app.get<{ Params: FileParams }>(`${url}/${target}/url`, async (request) => {
+      const caller = callerOf(request)
+      await core.companyFiles.get(caller, request.params.id)
+      const path = pathOf(request).slice(0, -'/url'.length)
+      const seal = core.links.sign(caller.identityId, path)
+      const link = linkTo(path, seal)
+      return {
+        resource: {
+          url: link,
+          full_url: `${settings.publicUrl}${link}`,
+          expires_at: seal.expires * 1000,
+        },
+      }
+    })
+  }
+}

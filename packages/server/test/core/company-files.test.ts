@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { CompanyCaller, UploadClaim } from '../../src/core/company-records.ts'
+import type { Core } from '../../src/core/core.ts'
+import { collect, inPieces, pattern } from '../helpers/bytes.ts'
+import { assertRefused } from '../helpers/refusals.ts'
+import { filesBelow, openTestStore, type TestStore, tamper } from '../helpers/store.ts'
+
+const DAY = 24 * 3600 * 1000
+const MIB = 1024 * 1024
+
+interface Scene extends TestStore {
+  readonly mia: CompanyCaller
+  readonly app: CompanyCaller
+}
+
+async function scene(
+  t: Parameters<typeof openTestStore>[0],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<Scene> {
+  const store = await openTestStore(t, environment)
+  const { identities, companies } = store.core
+  const person = await identities.createPerson({ email: 'mia@example.com', name: 'Mia' })
+  const { id: companyId } = await companies.create({
+    name: 'Acme',
+    owners: [],
+    managers: [],
+    members: [person.id],
+  })
+  const { applicationId } = await companies.createApplication(companyId, 'Editor')
+  return {
+    ...store,
+    mia: { identityId: person.id, companyId },
+    app: { identityId: applicationId, companyId },
+  }
+}
+
+async function send(
+  core: Core,
+  caller: CompanyCaller,
+  fileId: string,
+  claim: UploadClaim,
+  bytes: Uint8Array,
+) {
+  const chunk = await core.companyChunks.receive(caller, fileId, claim, inPieces(bytes))
+  return core.companyChunks.accept(caller, fileId, claim, chunk)
+}
+
+async function create(core: Core, caller: CompanyCaller, bytes: Uint8Array) {
+  const staged = await core.blobs.stage(inPieces(bytes), Number.POSITIVE_INFINITY)
+  return core.companyFiles.create(caller, { name: 'secret-plan.txt' }, staged)
+}
+
+const storedParts = (store: TestStore) => filesBelow(`${store.config.data}/blobs`)
+
+test('an upload that nobody goes on with is forgotten after seven days, with its bytes', async (t) => {
+  const place = await scene(t)
+  const { core, clock, mia } = place
+  const untouched = await core.companyUploads.begin(mia, {})
+  const { id } = await core.companyUploads.begin(mia, { totalChunks: 3 })
+  clock.advance(6 * DAY)
+  await send(core, mia, id, { number: 1 }, pattern(10))
+  clock.advance(DAY)
+  assert.equal(await core.companyUploads.expire(), 1)
+  await assertRefused(core.companyFiles.get(mia, untouched.id), 'company_file_not_found')
+  await send(core, mia, id, { number: 2 }, pattern(10))
+
+  clock.advance(7 * DAY)
+  await assertRefused(core.companyFiles.get(mia, id), 'company_file_not_found')
+  await assertRefused(send(core, mia, id, { number: 3 }, pattern(10)), 'company_file_not_found')
+  assert.equal((await storedParts(place)).length, 2)
+  assert.equal(await core.companyUploads.expire(), 1)
+  assert.deepEqual(await storedParts(place), [])
+})
+
+test('how long that takes can be set', async (t) => {
+  const { core, clock, mia } = await scene(t, { HOLDFAST_UPLOAD_EXPIRY: '90m' })
+  const { id } = await core.companyUploads.begin(mia, {})
+  clock.advance(90 * 60 * 1000 - 1)
+  assert.equal(await core.companyUploads.expire(), 0)
+  await core.companyFiles.get(mia, id)
+  clock.advance(1)
+  assert.equal(await core.companyUploads.expire(), 1)
+})
+
+test('an overwrite that is given up leaves the file as it was', async (t) => {
+  const place = await scene(t)
+  const { core, clock, mia, app } = place
+  const file = await create(core, mia, pattern(100_000))
+  await send(core, app, file.id, { number: 1, totalChunks: 2 }, pattern(10, 2))
+  assert.equal((await storedParts(place)).length, 2)
+  clock.advance(7 * DAY)
+  assert.equal(await core.companyUploads.expire(), 1)
+  assert.equal((await storedParts(place)).length, 1)
+  assert.deepEqual(await core.companyFiles.get(mia, file.id), file)
+})
+
+test('a whole file never expires', async (t) => {
+  const { core, clock, mia } = await scene(t)
+  const { id } = await core.companyUploads.begin(mia, {})
+  await send(core, mia, id, {}, pattern(10))
+  clock.advance(1000 * DAY)
+  assert.equal(await core.companyUploads.expire(), 0)
+  assert.equal((await core.companyFiles.get(mia, id)).whole, true)
+})
+
+test('a quota is checked when an upload is announced, when a chunk announces it, and when it comes whole', async (t) => {
+  const place = await scene(t, { HOLDFAST_COMPANY_QUOTA_MB: '1' })
+  const { core, mia, app } = place
+  await assertRefused(core.companyUploads.begin(mia, { totalSize: MIB + 1 }), 'quota_exceeded')
+  const { id } = await core.companyUploads.begin(mia, { totalSize: MIB - 100 })
+  await assertRefused(core.companyUploads.begin(mia, { totalSize: 101 }), 'quota_exceeded')
+
+  const unannounced = await core.companyUploads.begin(mia, {})
+  let read = 0
+  async function* counted() {
+    read += 1
+    yield pattern(10)
+  }
+  await assertRefused(
+    core.companyChunks.receive(
+      mia,
+      unannounced.id,
+      { number: 1, totalChunks: 2, totalSize: 101 },
+      counted(),
+    ),
+    'quota_exceeded',
+  )
+  assert.equal(read, 0)
+  await assertRefused(send(core, mia, unannounced.id, {}, pattern(101)), 'file_too_large')
+  await assertRefused(create(core, mia, pattern(101)), 'quota_exceeded')
+  await create(core, mia, pattern(100))
+  assert.equal(await core.companyFiles.room(mia), 0)
+
+  assert.equal((await send(core, mia, id, {}, pattern(MIB - 100))).whole, true)
+  assert.equal(await core.companyFiles.room(mia), 0)
+  await send(core, app, id, {}, pattern(MIB - 200))
+  assert.equal(await core.companyFiles.room(mia), 100)
+  await core.companyFiles.remove(mia, id)
+  assert.equal(await core.companyFiles.room(mia), MIB - 100)
+  assert.equal((await storedParts(place)).length, 0)
+})
+
+test('names are nowhere in the open, announced or whole', async (t) => {
+  const place = await scene(t)
+  const { core, mia, config } = place
+  await create(core, mia, pattern(10))
+  await core.companyUploads.begin(mia, { name: 'secret-plan.txt', mime: 'application/x-secret' })
+  tamper(config, (database) => {
+    for (const table of ['company_file', 'company_upload']) {
+      const rows = database.prepare(`select * from ${table}`).all()
+      const text = rows.map((row) => Object.values(row).map((value) => Buffer.from(String(value))))
+      assert.ok(!Buffer.concat(text.flat()).includes('secret'))
+    }
+  })
+})
+
+test('a part in the place of another one is an integrity error, never bytes', async (t) => {
+  const place = await scene(t)
+  const { core, mia, config } = place
+  const { id } = await core.companyUploads.begin(mia, { totalChunks: 2 })
+  await send(core, mia, id, { number: 1 }, pattern(10, 1))
+  await send(core, mia, id, { number: 2 }, pattern(10, 2))
+  tamper(config, (database) => {
+    const [one, two] = database.prepare('select object from blob_part order by number').all()
+    database.exec(`update blob_part set object = '-' where number = 1`)
+    database.prepare('update blob_part set object = ? where number = 2').run(String(one?.object))
+    database.prepare('update blob_part set object = ? where number = 1').run(String(two?.object))
+  })
+  const { blob } = await core.companyFiles.open(mia, id)
+  await assertRefused(collect(core.blobs.read(blob, 0, blob.size)), 'integrity')
+})
+
+test('an application can overwrite a file that is damaged', async (t) => {
+  const place = await scene(t)
+  const { core, mia, app, config } = place
+  const { id } = await core.companyUploads.begin(mia, { totalChunks: 2 })
+  for (const number of [1, 2]) await send(core, mia, id, { number }, pattern(10, number))
+  tamper(config, (database) => database.exec("update blob_part set object = object || '-gone'"))
+  const claim = { totalChunks: 2, totalSize: 20 }
+  for (const number of [1, 2]) await send(core, app, id, { ...claim, number }, pattern(10, 9))
+  const { blob } = await core.companyFiles.open(mia, id)
+  const content = await collect(core.blobs.read(blob, 0, blob.size))
+  assert.deepEqual(content, Buffer.concat([pattern(10, 9), pattern(10, 9)]))
+})
