@@ -6,7 +6,7 @@ import type { Database, Writer } from './database.ts'
 import { CoreError } from './errors.ts'
 import type { Keyring } from './keyring.ts'
 import type { BlobStore } from './ports/blob-store.ts'
-import type { NewRow, PartSeal, Row } from './schema.ts'
+import type { BlobSeal, NewRow, PartSeal, Row } from './schema.ts'
 import {
   SEALED_COLUMN_OVERHEAD,
   type SealedColumn,
@@ -118,6 +118,7 @@ export function createBlobs(
   clock: Clock,
   smallLimit: number,
 ): Blobs {
+  const blobColumn = sealedJson<BlobSeal>(keyring, 'blob')
   const partColumn = sealedJson<PartSeal>(keyring, 'blob_part')
   const smallColumn = sealedBytes(keyring, 'small_content')
 
@@ -129,9 +130,10 @@ export function createBlobs(
 
   async function insert(writer: Writer, staged: StagedBlob): Promise<void> {
     const { id, size, small, parts } = staged
+    const sealed = small ? null : blobColumn.seal(id, '', { size, parts: parts.length })
     await writer
       .insertInto('blob')
-      .values({ id, size, state: 'stored', created_at: clock() })
+      .values({ id, size, state: 'stored', created_at: clock(), sealed })
       .execute()
     if (small) {
       const sealed = smallColumn.seal(id, '', small)
@@ -207,12 +209,25 @@ export function createBlobs(
       .where('blob_id', '=', blob.id)
       .orderBy('number')
       .execute()
+    const whole = await sealOf(blob)
+    if (rows.length !== whole.parts || blob.size !== whole.size) {
+      throw new CoreError('integrity', 'a blob does not have all its parts')
+    }
     const parts = rows.map((row, index) => checkedPart(row, index + 1))
     const total = parts.reduce((sum, part) => sum + part.plainSize, 0)
-    if (parts.length === 0 || total !== blob.size) {
-      throw new CoreError('integrity', 'the parts of a blob do not add up')
-    }
+    if (total !== blob.size) throw new CoreError('integrity', 'the parts do not add up')
     return parts
+  }
+
+  async function sealOf(blob: StoredBlob): Promise<BlobSeal> {
+    const row = await database.read
+      .selectFrom('blob')
+      .select('sealed')
+      .where('id', '=', blob.id)
+      .executeTakeFirst()
+    if (!row) throw new CoreError('file_not_found', 'the blob is gone')
+    if (!row.sealed) throw new CoreError('integrity', 'a blob has neither content nor parts')
+    return blobColumn.open(blob.id, '', row.sealed)
   }
 
   function checkedPart(row: Row<'blob_part'>, number: number): StoredPart {

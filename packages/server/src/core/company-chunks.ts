@@ -138,7 +138,7 @@ export function createCompanyChunks(parts: {
         await uploads.goOn(writer, record, { totalChunks, totalSize, differs: !repeats, text })
       } else {
         requireTotal(size, totals)
-        await received.finish(writer, part.blobId, size)
+        await received.finish(writer, part.blobId, { parts: count, size })
         await writer.deleteFrom('company_upload').where('file_id', '=', fileId).execute()
         const newText = finalText(text, records.fileText(record))
         await replaceContent(writer, changes, record, part.blobId, totals.chunks, newText)

@@ -6,7 +6,7 @@ import type { Reader, Writer } from './database.ts'
 import { CoreError } from './errors.ts'
 import type { Keyring } from './keyring.ts'
 import type { BlobStore } from './ports/blob-store.ts'
-import type { PartSeal } from './schema.ts'
+import type { BlobSeal, PartSeal } from './schema.ts'
 import { sealedJson } from './sealed-column.ts'
 
 /** One part of a blob, sealed and durable, that nobody can see yet. */
@@ -52,7 +52,7 @@ export interface ReceivedBlobs {
   /** How many parts there are and how large they are together. */
   total(reader: Reader, blobId: string): Promise<{ parts: number; size: number }>
   /** Makes the blob an ordinary one: nothing is added or replaced any more. */
-  finish(writer: Writer, blobId: string, size: number): Promise<void>
+  finish(writer: Writer, blobId: string, whole: BlobSeal): Promise<void>
   /** In their order. Content that the database holds is one part. */
   parts(reader: Reader, blobId: string): Promise<ReceivedPart[]>
   /** One of them, if it is there. */
@@ -67,6 +67,7 @@ export function createReceivedBlobs(
   clock: Clock,
 ): ReceivedBlobs {
   const column = sealedJson<PartSeal>(keyring, 'blob_part')
+  const blobColumn = sealedJson<BlobSeal>(keyring, 'blob')
 
   async function discard(part: StagedPart): Promise<void> {
     await store.remove([part.object])
@@ -77,7 +78,7 @@ export function createReceivedBlobs(
       const id = randomUUID()
       await writer
         .insertInto('blob')
-        .values({ id, size: 0, state: 'receiving', created_at: clock() })
+        .values({ id, size: 0, state: 'receiving', created_at: clock(), sealed: null })
         .execute()
       return id
     },
@@ -128,10 +129,14 @@ export function createReceivedBlobs(
         .where('blob_id', '=', blobId)
         .executeTakeFirstOrThrow(),
 
-    async finish(writer, blobId, size) {
+    async finish(writer, blobId, whole) {
       await writer
         .updateTable('blob')
-        .set({ state: 'stored', size })
+        .set({
+          state: 'stored',
+          size: whole.size,
+          sealed: blobColumn.seal(blobId, '', whole),
+        })
         .where('id', '=', blobId)
         .execute()
     },

@@ -106,11 +106,19 @@ export interface CompanyMemberTable {
   created_at: Instant
 }
 
+/** What a blob of parts must be as a whole, so that none can be taken away. */
+export interface BlobSeal {
+  parts: number
+  /** Bytes of content. */
+  size: number
+}
+
 export interface BlobTable {
   id: string
   state: 'receiving' | 'stored' | 'deleting'
   size: number
   created_at: Instant
+  sealed: Sealed<BlobSeal> | null
 }
 
 /** What a part must be, held against the stored object before its first byte is used. */

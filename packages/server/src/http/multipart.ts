@@ -7,6 +7,9 @@ import { RequestError } from './request-error.ts'
 /** How long a client may send nothing in the middle of a body. */
 export const BODY_IDLE_MS = 30_000
 
+/** What a form may have besides its file: fields, other files and part headers. */
+const BESIDE_FILE_BYTES = 4 * 1024 * 1024
+
 const LIMITS = {
   fieldNameSize: 256,
   fieldSize: 1024 * 1024,
@@ -77,6 +80,8 @@ export async function readForm<T>(
   const fields = new Map<string, string>()
   let receiving: Promise<T> | undefined
   let taken: Readable | undefined
+  let received = 0
+  let ofFile = 0
 
   try {
     await new Promise<void>((resolve, reject) => {
@@ -99,7 +104,9 @@ export async function readForm<T>(
           filename: filename || undefined,
           type,
           fields,
-          bytes: freeing(stream),
+          bytes: freeing(stream, (count) => {
+            ofFile += count
+          }),
         })
         receiving.catch(reject)
       })
@@ -110,6 +117,10 @@ export async function readForm<T>(
         reject(new RequestError('form_malformed', 'the form is malformed', { cause }))
       })
       parser.on('finish', resolve)
+      request.raw.on('data', (bytes: Buffer) => {
+        received += bytes.byteLength
+        if (received - ofFile > BESIDE_FILE_BYTES) reject(tooLarge('the form is too long'))
+      })
       watch(request, idleMs, reject)
       request.raw.pipe(parser)
     })
@@ -128,8 +139,12 @@ export function decodedFilename(filename: string): string {
   return filename.replace(/%22/g, '"').replace(/%0D/gi, '\r').replace(/%0A/gi, '\n')
 }
 
-async function* freeing(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* freeing(
+  pieces: AsyncIterable<Uint8Array>,
+  count: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
   for await (const piece of pieces) {
+    count(piece.byteLength)
     yield piece
     free(piece)
   }

@@ -107,7 +107,6 @@ test('the database goes on after names were taken out of the index', async (t) =
   }
   store.clock.advance(40 * 24 * 3600 * 1000)
   assert.equal(await accountFiles.purge(), 5)
-  // Each of these ended in an error when the driver read the index's own row numbers.
   await assertRefused(accountFiles.trash(who.id, 'nothing'), 'file_not_found')
   assert.equal(await store.core.downloads.forgetExpired(), 0)
   await store.core.pins.set(who.id, '1a2s3d')

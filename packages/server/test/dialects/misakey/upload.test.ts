@@ -193,6 +193,14 @@ const faulty: Record<string, [WirePart[], { status: number; body: unknown }]> = 
     Array.from({ length: 12 }, () => file('bytes')),
     refusal(413, 'body', 'the form has too many parts'),
   ],
+  'more beside the file than belongs there': [
+    [
+      file('bytes'),
+      { name: 'attachment', filename: 'other', content: randomBytes(5 * MIB) },
+      message,
+    ],
+    refusal(413, 'body', 'the form is too long'),
+  ],
   'a field that is too long': [
     [file(randomBytes(MIB)), { ...message, content: 'A'.repeat(MIB + 1) }],
     refusal(413, 'body', 'the field msg_encrypted_content is too long'),

@@ -84,6 +84,7 @@ async function createBlobTables(schema: Kysely<never>['schema']): Promise<void> 
     .addColumn('state', 'text', (c) => c.notNull())
     .addColumn('size', 'bigint', (c) => c.notNull())
     .addColumn('created_at', 'bigint', (c) => c.notNull())
+    .addColumn('sealed', 'blob')
     .execute()
   await schema
     .createIndex('blob_deleting')
