@@ -4,7 +4,6 @@ import { Readable } from 'node:stream'
 import { test } from 'node:test'
 import { pattern } from '../../helpers/bytes.ts'
 import { call, encodeForm, formType, outcome, pick, refusal } from '../../helpers/http.ts'
-import { loadFixture, replay } from '../../helpers/replay.ts'
 import {
   createOpenBox,
   download,
@@ -51,22 +50,6 @@ function faults(details: Record<string, string>, origin = 'not_defined') {
   }
   const words = Object.entries(details).map(([field, fault]) => `${field}: ${messages[fault]}`)
   return refusal(400, origin, `${words.join('; ')}.`, details)
-}
-
-for (const name of ['saved-files-newer', 'saved-files-older']) {
-  const fixture = await loadFixture(new URL(`seed/${name}.json`, import.meta.url))
-
-  test(`«${fixture.title}» is answered as it is printed`, async (t) => {
-    const server = await startTestServer(t)
-    const ann = await signIn(server, 'Ann Example')
-    await replay(t, server, fixture, {
-      accesstoken: ann.accessToken,
-      csrf_token: ann.csrfToken,
-      identity: ann.id,
-      box: await createBox(server, ann),
-      public_key: PUBLIC_KEY,
-    })
-  })
 }
 
 /** Ann's box, which Bob is a member of and Cid is not; each of them has another. */

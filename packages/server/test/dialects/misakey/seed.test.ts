@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import { loadFixture, replay } from '../../helpers/replay.ts'
 import { createBox, PUBLIC_KEY, signIn, startTestServer } from '../../helpers/server.ts'
 
-for (const name of ['box-files']) {
+for (const name of ['box-files', 'saved-files-newer', 'saved-files-older']) {
   const fixture = await loadFixture(new URL(`seed/${name}.json`, import.meta.url))
 
   test(`«${fixture.title}» is answered as it is printed`, async (t) => {
