@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The root of the checkout. */
 export const ROOT = fileURLToPath(new URL('../../../../', import.meta.url))
-const SERVER = join(ROOT, 'packages/server/src/main.ts')
+/** What `npm start` hands to Node: flags, and the program. */
+const SERVER = startWords()
 const COMMAND = join(ROOT, 'packages/server/src/cli/main.ts')
 /** Halves the start of a process; what is tested does not depend on it. */
 const COMPILE_CACHE = join(tmpdir(), 'holdfast-test-compile-cache')
@@ -145,11 +147,18 @@ export function spawnServer(settings: Settings): ChildProcess & {
   stdout: NodeJS.ReadableStream
   stderr: NodeJS.ReadableStream
 } {
-  return spawn(process.execPath, [SERVER], {
+  return spawn(process.execPath, SERVER, {
     cwd: ROOT,
     env: environmentOf(settings),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+}
+
+function startWords(): string[] {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  const [node, ...words] = scripts.start.split(' ')
+  if (node !== 'node') throw new Error(`npm start runs ${node}`)
+  return words
 }
 
 /** What the probe answers as soon as it answers something. */

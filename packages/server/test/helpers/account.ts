@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import type { AccountFile } from '../../src/core/account-files.ts'
 import type { Core } from '../../src/core/core.ts'
+import { generateKey, hashToken } from '../../src/core/secrets.ts'
 import type { Server } from '../../src/server.ts'
 import { type Answer, type CallOptions, call } from './http.ts'
 import type { TestServer } from './server.ts'
+import { tamper } from './store.ts'
 
 /** Somebody with an API token. */
 export interface Owner {
@@ -125,20 +127,13 @@ export interface ReadyDownload {
   readonly path: string
 }
 
-/** Of each owner, as long as it lasts: to make one is slow on purpose. */
-const pinKeys = new WeakMap<Owner, { key: string; until: number }>()
-
-/** From a PIN to the address of a download, as documented. */
+/** The address of a download, as documented but for the PIN, which is slow on purpose. */
 export async function readyDownload(
   server: TestServer,
   who: Owner,
-  pin: string,
   ...files: string[]
 ): Promise<ReadyDownload> {
-  const known = pinKeys.get(who)
-  const now = server.clock.now
-  const pinKey = known && known.until > now ? known.key : await pinKeyOf(server, who, pin)
-  pinKeys.set(who, known?.key === pinKey ? known : { key: pinKey, until: now + 3600 * 1000 })
+  const pinKey = unlocked(server, who)
   const made = await api(server, who, 'POST', '/downloads', { json: { files } })
   assert.equal(made.status, 201, `${made.bytes}`)
   const { id } = (made.body as { data: { id: string } }).data
@@ -146,6 +141,17 @@ export async function readyDownload(
   assert.equal(keyed.status, 201, `${keyed.bytes}`)
   const { key } = (keyed.body as { data: { key: string } }).data
   return { id, key, path: `/download/${id}/${key}` }
+}
+
+/** A key as a right PIN gives it. */
+function unlocked(server: TestServer, who: Owner): string {
+  const key = generateKey()
+  tamper(server.config, (database) =>
+    database
+      .prepare('insert into pin_key (key_hash, identity_id, expires_at) values (?, ?, ?)')
+      .run(hashToken(key), who.id, server.clock.now + 3600 * 1000),
+  )
+  return key
 }
 
 export async function pinKeyOf(server: Server, who: Owner, pin: string): Promise<string> {

@@ -32,9 +32,9 @@ const LARGE = 16 * 1024 * 1024
 const LARGE_BYTES = randomBytes(LARGE)
 const MINUTE = 60_000
 
-async function scene(t: TestContext): Promise<{ server: TestServer; who: Owner }> {
+async function scene(t: TestContext, pin?: string): Promise<{ server: TestServer; who: Owner }> {
   const server = await startTestServer(t)
-  return { server, who: await createOwner(server, 'Author Name', { pin: PIN }) }
+  return { server, who: await createOwner(server, 'Author Name', { ...(pin && { pin }) }) }
 }
 
 async function file(server: TestServer, who: Owner, bytes: Uint8Array | string, name = 'a.txt') {
@@ -113,9 +113,9 @@ test('from PIN to bytes as documented, once', async (t) => {
 test('both addresses of a download give the same, and another key nothing', async (t) => {
   const { server, who } = await scene(t)
   const id = await file(server, who, 'the bytes')
-  const other = await readyDownload(server, who, PIN, id)
+  const other = await readyDownload(server, who, id)
   for (const prefix of ['/download', '/api/downloads']) {
-    const download = await readyDownload(server, who, PIN, id)
+    const download = await readyDownload(server, who, id)
     for (const wrong of [other.key, `${download.key}x`, download.key.toLowerCase(), 'x', PIN]) {
       const answer = await call(server, 'GET', `${prefix}/${download.id}/${wrong}`)
       assert.deepEqual(outcome(answer), NOT_FOUND)
@@ -126,7 +126,7 @@ test('both addresses of a download give the same, and another key nothing', asyn
 })
 
 test('a wrong, missing or malformed PIN is a refused field', async (t) => {
-  const { server, who } = await scene(t)
+  const { server, who } = await scene(t, PIN)
   const plain = await createOwner(server, 'No Pin')
   const cases: [Owner, unknown, string][] = [
     [who, { pin: 'wrong' }, 'Invalid PIN.'],
@@ -164,7 +164,7 @@ test('after five wrong PINs there is 429 with the time to wait, for that address
 })
 
 test('a key of the PIN can be given back, and then unlocks nothing', async (t) => {
-  const { server, who } = await scene(t)
+  const { server, who } = await scene(t, PIN)
   const other = await createOwner(server, 'Somebody Else', { pin: PIN })
   const id = await file(server, who, 'x')
   const key = await pinKeyOf(server, who, PIN)
@@ -178,7 +178,7 @@ test('a key of the PIN can be given back, and then unlocks nothing', async (t) =
 })
 
 test('a download gets no key for a PIN key that is unknown, another’s, ended or an hour old', async (t) => {
-  const { server, who } = await scene(t)
+  const { server, who } = await scene(t, PIN)
   const other = await createOwner(server, 'Somebody Else', { pin: PIN })
   const fileId = await file(server, who, 'x')
   const pinKey = await pinKeyOf(server, who, PIN)
@@ -233,10 +233,10 @@ test('a download of files that are not there is refused, each by its place', asy
 })
 
 test('a download has to begin within its minute', async (t) => {
-  const { server, who } = await scene(t)
+  const { server, who } = await scene(t, PIN)
   const id = await file(server, who, 'x')
-  const early = await readyDownload(server, who, PIN, id)
-  const late = await readyDownload(server, who, PIN, id)
+  const early = await readyDownload(server, who, id)
+  const late = await readyDownload(server, who, id)
   server.clock.advance(MINUTE - 1)
   assert.equal((await call(server, 'GET', early.path)).status, 200)
   server.clock.advance(1)
@@ -252,7 +252,7 @@ test('a download has to begin within its minute', async (t) => {
 test('a file that went to the trash meanwhile is not downloaded', async (t) => {
   const { server, who } = await scene(t)
   const id = await file(server, who, 'x')
-  const { path } = await readyDownload(server, who, PIN, id)
+  const { path } = await readyDownload(server, who, id)
   await api(server, who, 'DELETE', `/files/${id}`)
   assert.deepEqual(outcome(await call(server, 'GET', path)), NOT_FOUND)
 })
@@ -260,7 +260,7 @@ test('a file that went to the trash meanwhile is not downloaded', async (t) => {
 test('asking with HEAD, or for what has not changed, uses nothing', async (t) => {
   const { server, who } = await scene(t)
   const id = await file(server, who, 'the bytes')
-  const { path } = await readyDownload(server, who, PIN, id)
+  const { path } = await readyDownload(server, who, id)
   const looked = await call(server, 'HEAD', path)
   assert.deepEqual([looked.status, looked.headers.get('content-length')], [200, '9'])
   const etag = looked.headers.get('etag') ?? ''
@@ -277,7 +277,7 @@ test('asking with HEAD, or for what has not changed, uses nothing', async (t) =>
 
 test('a download has one transfer at a time', async (t) => {
   const { server, who } = await scene(t)
-  const { path } = await readyDownload(server, who, PIN, await file(server, who, LARGE_BYTES))
+  const { path } = await readyDownload(server, who, await file(server, who, LARGE_BYTES))
   const first = await fetch(`${server.address}${path}`)
   const second = await call(server, 'GET', path)
   assert.deepEqual(outcome(second), message(409, 'This download is being performed already.'))
@@ -289,7 +289,7 @@ test('a download has one transfer at a time', async (t) => {
 test('a broken transfer is continued for ten minutes, and used up with the last byte', async (t) => {
   const { server, who } = await scene(t)
   const bytes = LARGE_BYTES
-  const { path } = await readyDownload(server, who, PIN, await file(server, who, bytes))
+  const { path } = await readyDownload(server, who, await file(server, who, bytes))
   await breakOff(server, path)
   server.clock.advance(10 * MINUTE - 1)
   const middle = await call(server, 'GET', path, { headers: { range: 'bytes=1000-1999' } })
@@ -309,7 +309,7 @@ test('a broken transfer is continued for ten minutes, and used up with the last 
 
 test('a cancelled first use does not use it up, but ten minutes do', async (t) => {
   const { server, who } = await scene(t)
-  const { path } = await readyDownload(server, who, PIN, await file(server, who, LARGE_BYTES))
+  const { path } = await readyDownload(server, who, await file(server, who, LARGE_BYTES))
   await breakOff(server, path)
   await breakOff(server, path)
   server.clock.advance(10 * MINUTE)
@@ -319,7 +319,7 @@ test('a cancelled first use does not use it up, but ten minutes do', async (t) =
 test('bytes that are damaged are not sent, and the download is not used up', async (t) => {
   const { server, who } = await scene(t)
   const id = await file(server, who, 'the bytes')
-  const { path } = await readyDownload(server, who, PIN, id)
+  const { path } = await readyDownload(server, who, id)
   const [{ sealed }] = tamper(server.config, (database) =>
     database.prepare('select sealed from small_content').all(),
   ) as [{ sealed: Uint8Array }]
@@ -360,7 +360,7 @@ test('several files come as a zip, in their order and with names of their own', 
   ]
   const ids: string[] = []
   for (const [name, bytes] of given) ids.push(await file(server, who, bytes, name))
-  const { path } = await readyDownload(server, who, PIN, ...ids)
+  const { path } = await readyDownload(server, who, ...ids)
   const looked = await call(server, 'HEAD', path)
   const answer = await call(server, 'GET', path)
   for (const { headers, status } of [looked, answer]) {
@@ -395,7 +395,7 @@ test('a zip is made while it is sent, and a client that leaves leaves no file op
   const { server, who } = await scene(t)
   const bytes = LARGE_BYTES
   const ids = [await file(server, who, bytes, 'one'), await file(server, who, 'x', 'two')]
-  const { path } = await readyDownload(server, who, PIN, ...ids)
+  const { path } = await readyDownload(server, who, ...ids)
   await new Promise<void>((resolve, reject) => {
     const request = get(`${server.address}${path}`, (response) => {
       response.once('data', () => {
@@ -434,10 +434,10 @@ function openBlobs(server: TestServer): number {
 }
 
 test('neither keys nor tokens are in the log, nor in any file', async (t) => {
-  const { server, who } = await scene(t)
+  const { server, who } = await scene(t, PIN)
   const id = await file(server, who, 'x')
   const pinKey = await pinKeyOf(server, who, PIN)
-  const download = await readyDownload(server, who, PIN, id)
+  const download = await readyDownload(server, who, id)
   const wanderers = [
     download.path,
     `/download/${download.id}/${download.key}/`,
@@ -462,7 +462,7 @@ test('neither keys nor tokens are in the log, nor in any file', async (t) => {
   for (const secret of secrets) assert.ok(!log.includes(secret), secret)
 
   // The files are read when the server is gone: to open them beside it would drop its locks.
-  const pending = await readyDownload(server, who, PIN, await file(server, who, 'y'))
+  const pending = await readyDownload(server, who, await file(server, who, 'y'))
   await server.close()
   for (const name of await filesBelow(server.config.data)) {
     const bytes = await readFile(join(server.config.data, name))
@@ -473,7 +473,7 @@ test('neither keys nor tokens are in the log, nor in any file', async (t) => {
 })
 
 test('without a PIN a token is enough; with one its key is needed', async (t) => {
-  const { server, who } = await scene(t)
+  const { server, who } = await scene(t, PIN)
   const plain = await createOwner(server, 'No Pin')
   const bytes = pattern(200_000)
   const theirs = await file(server, plain, bytes)
