@@ -7,7 +7,10 @@ import { RequestError } from './request-error.ts'
 /** How long a client may send nothing in the middle of a body. */
 export const BODY_IDLE_MS = 30_000
 
-/** What a form may have besides its file: fields, other files and part headers. */
+/**
+ * What a form with a file of a known name may have besides: fields, other files and part headers.
+ * Where the first file of any name counts, the others are skipped however large they are.
+ */
 const BESIDE_FILE_BYTES = 4 * 1024 * 1024
 
 const LIMITS = {
@@ -119,7 +122,8 @@ export async function readForm<T>(
       parser.on('finish', resolve)
       request.raw.on('data', (bytes: Buffer) => {
         received += bytes.byteLength
-        if (received - ofFile > BESIDE_FILE_BYTES) reject(tooLarge('the form is too long'))
+        const beside = receiver.field === undefined ? 0 : received - ofFile
+        if (beside > BESIDE_FILE_BYTES) reject(tooLarge('the form is too long'))
       })
       watch(request, idleMs, reject)
       request.raw.pipe(parser)
