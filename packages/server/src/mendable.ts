@@ -1,5 +1,5 @@
 import { ConfigError } from './config.ts'
-import { KeyringError } from './core/keyring.ts'
+import { KeyringError } from './core/keys/keyring.ts'
 import { FolderError } from './store/folder.ts'
 import { RootKeyError } from './store/root-key.ts'
 

@@ -3,7 +3,7 @@ import { appendFile, readFile, rename, rm, truncate, writeFile } from 'node:fs/p
 import type { DatabaseSync } from 'node:sqlite'
 import { describe, it, type TestContext } from 'node:test'
 import { generateIdentity, open, parseIdentity, seal } from '@holdfast/seal'
-import type { StoredBlob } from '../../src/core/blobs.ts'
+import type { StoredBlob } from '../../src/core/blobs/blobs.ts'
 import { CoreError } from '../../src/core/errors.ts'
 import { createKeeper, fileOf, keep } from '../helpers/blobs.ts'
 import { pattern } from '../helpers/bytes.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { CompanyCaller, UploadClaim } from '../../src/core/company-records.ts'
+import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/records.ts'
 import type { Core } from '../../src/core/core.ts'
 import { CoreError } from '../../src/core/errors.ts'
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { CompanyCaller, UploadClaim } from '../../src/core/company-records.ts'
+import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/records.ts'
 import type { Core } from '../../src/core/core.ts'
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { assertRefused } from '../helpers/refusals.ts'

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { createSecretKey, randomBytes } from 'node:crypto'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { canonicalEmail, emailIndex } from '../../src/core/email.ts'
 import { CoreError } from '../../src/core/errors.ts'
+import { canonicalEmail, emailIndex } from '../../src/core/people/email.ts'
 import { assertRefusedAtOnce } from '../helpers/refusals.ts'
 
 describe('the canonical form of an e-mail address', () => {

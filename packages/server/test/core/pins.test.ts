@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { PinLockedError } from '../../src/core/pins.ts'
+import { PinLockedError } from '../../src/core/account-files/pins.ts'
 import { createOwner } from '../helpers/account.ts'
 import { assertRefused } from '../helpers/refusals.ts'
 import { openTestStore, tamper } from '../helpers/store.ts'

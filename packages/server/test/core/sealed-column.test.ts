@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { sealedBytes, sealedJson } from '../../src/core/sealed-column.ts'
+import { sealedBytes, sealedJson } from '../../src/core/keys/sealed-column.ts'
 import { createTestKeyring } from '../helpers/keyring.ts'
 import { assertRefusedAtOnce } from '../helpers/refusals.ts'
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { AccountFile } from '../../src/core/account-files.ts'
+import type { AccountFile } from '../../src/core/account-files/files.ts'
 import type { Core } from '../../src/core/core.ts'
 import { generateKey, hashToken } from '../../src/core/secrets.ts'
 import type { Server } from '../../src/server.ts'

@@ -2,8 +2,13 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { generateIdentity, type Identity } from '@holdfast/seal'
-import { createEpoch, createKeyring, type Keyring, openKeyring } from '../../src/core/keyring.ts'
-import type { BlobStore } from '../../src/core/ports/blob-store.ts'
+import type { BlobStore } from '../../src/core/blobs/store.ts'
+import {
+  createEpoch,
+  createKeyring,
+  type Keyring,
+  openKeyring,
+} from '../../src/core/keys/keyring.ts'
 import { openDiskStore } from '../../src/store/blobs/disk.ts'
 import { testFolder } from './cleanup.ts'
 

@@ -1,6 +1,6 @@
 import { readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { partName } from '../../src/core/blobs.ts'
+import { partName } from '../../src/core/blobs/blobs.ts'
 import type { TestServer } from './server.ts'
 
 /** The path of the first part of a stored file. */

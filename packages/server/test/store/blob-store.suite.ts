@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import type { BlobStore, ObjectEntry } from '../../src/core/ports/blob-store.ts'
+import type { BlobStore, ObjectEntry } from '../../src/core/blobs/store.ts'
 import { assertSameBytes, pattern } from '../helpers/bytes.ts'
 import { assertRefused } from '../helpers/refusals.ts'
 

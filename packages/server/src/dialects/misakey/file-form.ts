@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { StagedBlob } from '../../core/blobs.ts'
+import type { StagedBlob } from '../../core/blobs/blobs.ts'
 import type { Core } from '../../core/core.ts'
 import { readForm } from '../../http/multipart.ts'
 import type { DialectSettings } from '../dialect.ts'

@@ -1,6 +1,6 @@
-import type { BoxEvent } from '../../core/box-events.ts'
-import type { Box } from '../../core/boxes.ts'
-import type { Identity } from '../../core/identities.ts'
+import type { Box } from '../../core/boxes/boxes.ts'
+import type { BoxEvent } from '../../core/boxes/events.ts'
+import type { Identity } from '../../core/people/identities.ts'
 
 /** RFC 3339 in UTC. */
 export function renderInstant(milliseconds: number): string {

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Core } from '../../core/core.ts'
-import type { Identity } from '../../core/identities.ts'
+import type { Identity } from '../../core/people/identities.ts'
 import { bearerToken } from '../../http/bearer.ts'
 import { PrivasferError } from './errors.ts'
 

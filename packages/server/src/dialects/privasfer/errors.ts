@@ -1,6 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { PinLockedError } from '../../core/account-files/pins.ts'
 import { CoreError, type CoreErrorCode } from '../../core/errors.ts'
-import { PinLockedError } from '../../core/pins.ts'
 import { statusOf } from '../../http/failure.ts'
 import { RequestError } from '../../http/request-error.ts'
 

@@ -1,4 +1,4 @@
-import type { AccountQuery, SortColumn, SortTerm } from '../../core/account-list.ts'
+import type { AccountQuery, SortColumn, SortTerm } from '../../core/account-files/list.ts'
 import { invalid, PrivasferError } from './errors.ts'
 
 /** A parsed query string: repeated names give arrays. */

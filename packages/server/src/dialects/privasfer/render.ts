@@ -1,6 +1,6 @@
-import type { AccountFile, Category } from '../../core/account-files.ts'
+import type { AccountFile, Category } from '../../core/account-files/files.ts'
 import { splitFileName } from '../../core/file-names.ts'
-import type { Identity } from '../../core/identities.ts'
+import type { Identity } from '../../core/people/identities.ts'
 
 const UNITS = ['B', 'KB', 'MB', 'GB', 'TB', 'PB'] as const
 const STEP = 1024

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { fileTypeFromBuffer } from 'file-type'
-import type { StagedBlob } from '../../core/blobs.ts'
+import type { StagedBlob } from '../../core/blobs/blobs.ts'
 import type { Core } from '../../core/core.ts'
 import { CoreError } from '../../core/errors.ts'
 import { decodedFilename, readForm } from '../../http/multipart.ts'

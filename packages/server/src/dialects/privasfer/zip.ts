@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ZipFile } from 'yazl'
+import type { DownloadContent } from '../../core/account-files/downloads.ts'
 import type { Core } from '../../core/core.ts'
-import type { DownloadContent } from '../../core/downloads.ts'
 import { splitFileName } from '../../core/file-names.ts'
 
 /** Sends several files as one archive, made while it is sent: nothing of it is kept anywhere. */

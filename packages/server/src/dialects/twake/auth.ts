@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { CompanyCaller } from '../../core/company-records.ts'
+import type { CompanyCaller } from '../../core/company-files/records.ts'
 import type { Core } from '../../core/core.ts'
 import { bearerToken } from '../../http/bearer.ts'
 import type { DialectOptions } from '../dialect.ts'

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { LinkSeal } from '../../core/links.ts'
+import type { LinkSeal } from '../../core/keys/signed-links.ts'
 
 /** The address of a signed link: a path and what makes it valid. */
 export function linkTo(path: string, { identityId, expires, signature }: LinkSeal): string {

@@ -1,4 +1,4 @@
-import type { UploadClaim } from '../../core/company-records.ts'
+import type { UploadClaim } from '../../core/company-files/records.ts'
 import { decodedFilename, type FilePart } from '../../http/multipart.ts'
 import { TwakeError } from './errors.ts'
 

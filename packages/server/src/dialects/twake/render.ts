@@ -1,5 +1,5 @@
-import type { CompanyFile } from '../../core/company-records.ts'
-import type { UploadState } from '../../core/company-uploads.ts'
+import type { CompanyFile } from '../../core/company-files/records.ts'
+import type { UploadState } from '../../core/company-files/uploads.ts'
 
 /** A file as the document prints it together with what the server of Twake answers. */
 export function renderFile(file: CompanyFile) {

@@ -1,14 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, mkdir, open, opendir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
+import type { BlobStore, ObjectEntry, ObjectReader, ObjectWriter } from '../../core/blobs/store.ts'
 import { CoreError } from '../../core/errors.ts'
 import { free } from '../../core/memory.ts'
-import type {
-  BlobStore,
-  ObjectEntry,
-  ObjectReader,
-  ObjectWriter,
-} from '../../core/ports/blob-store.ts'
 
 /** One `writev` of about a MiB costs 10 to 20 % less than one of a quarter. */
 const GROUP_BYTES = 1024 * 1024

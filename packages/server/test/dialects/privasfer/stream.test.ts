@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { get, type IncomingMessage } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AccountFile } from '../../../src/core/account-files.ts'
+import type { AccountFile } from '../../../src/core/account-files/files.ts'
 import {
   api,
   createOwner,

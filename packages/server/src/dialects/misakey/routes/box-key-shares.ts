@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
-import type { NewKeyShare } from '../../../core/box-key-shares.ts'
+import type { NewKeyShare } from '../../../core/boxes/key-shares.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf } from '../auth.ts'
 import { fieldErrors, REQUIRED } from '../errors.ts'

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
-import type { Box, PublicBox } from '../../../core/boxes.ts'
+import type { Box, PublicBox } from '../../../core/boxes/boxes.ts'
 import { CoreError } from '../../../core/errors.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf, requireSelf } from '../auth.ts'

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type Static, type TSchema, Type } from 'typebox'
-import type { BoxEvent, EventFilter } from '../../../core/box-events.ts'
+import type { BoxEvent, EventFilter } from '../../../core/boxes/events.ts'
 import type { Core } from '../../../core/core.ts'
 import { CoreError } from '../../../core/errors.ts'
 import type { DialectOptions } from '../../dialect.ts'

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
-import type { SavedFile } from '../../../core/saved-files.ts'
+import type { SavedFile } from '../../../core/saved-files/saved-files.ts'
 import { FormFile } from '../../../http/openapi.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf, requireSelf } from '../auth.ts'

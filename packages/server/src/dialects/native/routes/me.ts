@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
-import type { Identity } from '../../../core/identities.ts'
+import type { Identity } from '../../../core/people/identities.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { personOf } from '../auth.ts'
 

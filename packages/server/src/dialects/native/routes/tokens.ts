@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
-import type { ApiToken } from '../../../core/tokens.ts'
+import type { ApiToken } from '../../../core/people/tokens.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { personOf } from '../auth.ts'
 import { ProblemError } from '../errors.ts'

@@ -1,7 +1,11 @@
 import { finished } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import {
+  type DownloadContent,
+  type Transfer,
+  UnknownFilesError,
+} from '../../../core/account-files/downloads.ts'
 import type { Core } from '../../../core/core.ts'
-import { type DownloadContent, type Transfer, UnknownFilesError } from '../../../core/downloads.ts'
 import { sendDownload } from '../../../http/download.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { ownerOf } from '../auth.ts'

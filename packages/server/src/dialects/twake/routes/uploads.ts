@@ -1,8 +1,12 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import type { StagedBlob } from '../../../core/blobs.ts'
-import type { ReceivedChunk } from '../../../core/company-chunks.ts'
-import type { CompanyCaller, CompanyFile, UploadClaim } from '../../../core/company-records.ts'
+import type { StagedBlob } from '../../../core/blobs/blobs.ts'
+import type { ReceivedChunk } from '../../../core/company-files/chunks.ts'
+import type {
+  CompanyCaller,
+  CompanyFile,
+  UploadClaim,
+} from '../../../core/company-files/records.ts'
 import type { Core } from '../../../core/core.ts'
 import { type FilePart, readForm } from '../../../http/multipart.ts'
 import { FormFile } from '../../../http/openapi.ts'

@@ -1,0 +1,440 @@
+import { randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
+import type { Clock } from '../clock.ts'
+import type { Database, Writer } from '../database.ts'
+import { CoreError } from '../errors.ts'
+import type { Keyring } from '../keys/keyring.ts'
+import {
+  SEALED_COLUMN_OVERHEAD,
+  type SealedColumn,
+  sealedBytes,
+  sealedJson,
+} from '../keys/sealed-column.ts'
+import type { BlobSeal, NewRow, PartSeal, Row } from '../schema.ts'
+import { createPart, type PartWriter, readPart, type StoredPart } from './parts.ts'
+import type { BlobStore } from './store.ts'
+
+/** How long bytes that were overwritten wait for those who still read them. */
+const READERS_MS = 3600 * 1000
+
+/** Bytes that are sealed and durable but that nobody can see yet. */
+export interface StagedBlob {
+  readonly id: string
+  /** Bytes of content. */
+  readonly size: number
+  /** Content that goes into the database, or undefined when it is stored as parts. */
+  readonly small: Uint8Array | undefined
+  readonly parts: readonly StoredPart[]
+}
+
+/** A blob that can be read. */
+export interface StoredBlob {
+  readonly id: string
+  /** Bytes of content. */
+  readonly size: number
+}
+
+export type Release = (blobId: string) => Promise<void>
+
+/** What a transaction does to stored bytes; whatever is taken away goes once it is on the disk. */
+export interface BlobChanges {
+  /** To be called for a blob that lost a link: without any other it goes. */
+  readonly release: Release
+  /** The same for a blob that another took the place of: who reads it may read on. */
+  readonly replace: Release
+  /** Removes an object that no row names any more. */
+  drop(object: string): void
+}
+
+/** Immutable stored bytes and their life, `docs/architecture.md`. */
+export interface Blobs {
+  /**
+   * Receives, seals and stores content; memory does not grow with its size.
+   *
+   * @param source a piece is not looked at any more when the next is asked for
+   * @param limit bytes; one more is refused
+   * @throws CoreError file_too_large, storage_full, storage_unavailable, or what `source` throws
+   */
+  stage(source: AsyncIterable<Uint8Array>, limit: number): Promise<StagedBlob>
+  /** Forgets staged bytes. */
+  discard(staged: StagedBlob): Promise<void>
+  /**
+   * Makes staged bytes visible in one transaction with the link that `link` writes. When that
+   * transaction fails the bytes are dropped.
+   */
+  keep<T>(
+    staged: StagedBlob,
+    link: (writer: Writer, changes: BlobChanges) => Promise<T>,
+  ): Promise<T>
+  /**
+   * Makes sure that the blob can be given one more link, until the transaction ends.
+   *
+   * @throws CoreError file_not_found when it is gone or going
+   */
+  lock(writer: Writer, blobId: string): Promise<StoredBlob>
+  /**
+   * Runs a transaction that takes links away and calls `release` for each blob that lost one. Once
+   * it is on the disk, the bytes of blobs without any link are removed for good.
+   */
+  unlinking<T>(work: (writer: Writer, release: Release) => Promise<T>): Promise<T>
+  /** The same for work that does more than taking links away. */
+  changing<T>(work: (writer: Writer, changes: BlobChanges) => Promise<T>): Promise<T>
+  /**
+   * Keeps the bytes of a blob readable, should it be overwritten, for an hour at most.
+   *
+   * @returns ends that
+   */
+  hold(blobId: string): () => void
+  /** Removes the bytes and rows of blobs whose last link went before a crash; answers how many. */
+  finishDeleting(): Promise<number>
+  /**
+   * The bytes from `start` up to but not including `end`, each authenticated before it is handed
+   * over. Who reads them owns them, and should `free` what has gone out.
+   *
+   * @throws CoreError integrity, file_not_found
+   */
+  read(blob: StoredBlob, start: number, end: number): AsyncGenerator<Uint8Array>
+}
+
+/** The store's name of a part. */
+export function partName(blobId: string, number: number): string {
+  return `${BLOB_FOLDER}${blobId.slice(0, 2)}/${blobId}.${number}`
+}
+
+/** Bytes that staged content takes where it is kept. */
+export function sealedSizeOf({ small, parts }: StagedBlob): number {
+  if (small) return small.byteLength + SEALED_COLUMN_OVERHEAD
+  return parts.reduce((sum, part) => sum + part.sealedSize, 0)
+}
+
+/** The store's folder of all parts. */
+export const BLOB_FOLDER = 'blobs/'
+
+/** @param smallLimit content up to so many bytes lives in the database */
+export function createBlobs(
+  database: Database,
+  store: BlobStore,
+  keyring: Keyring,
+  clock: Clock,
+  smallLimit: number,
+): Blobs {
+  const blobColumn = sealedJson<BlobSeal>(keyring, 'blob')
+  const partColumn = sealedJson<PartSeal>(keyring, 'blob_part')
+  const smallColumn = sealedBytes(keyring, 'small_content')
+
+  const readers = createReaders(clock)
+
+  async function discard(staged: StagedBlob): Promise<void> {
+    await store.remove(staged.parts.map((part) => part.object))
+  }
+
+  async function insert(writer: Writer, staged: StagedBlob): Promise<void> {
+    const { id, size, small, parts } = staged
+    const sealed = small ? null : blobColumn.seal(id, '', { size, parts: parts.length })
+    await writer
+      .insertInto('blob')
+      .values({ id, size, state: 'stored', created_at: clock(), sealed })
+      .execute()
+    if (small) {
+      const sealed = smallColumn.seal(id, '', small)
+      await writer.insertInto('small_content').values({ blob_id: id, sealed }).execute()
+    }
+    for (const [index, part] of parts.entries()) {
+      await writer
+        .insertInto('blob_part')
+        .values(partRow(partColumn, id, index + 1, part))
+        .execute()
+    }
+  }
+
+  /** @returns whether parts are left to be removed from the store */
+  async function release(writer: Writer, blobId: string): Promise<boolean> {
+    // The links themselves are asked, not a counter that could drift.
+    const marked = await writer
+      .updateTable('blob')
+      .set({ state: 'deleting' })
+      .where('id', '=', blobId)
+      .where(sql<boolean>`not exists (select 1 from box_event where blob_id = ${blobId})`)
+      .where(sql<boolean>`not exists (select 1 from saved_file where blob_id = ${blobId})`)
+      .where(sql<boolean>`not exists (select 1 from account_file where blob_id = ${blobId})`)
+      .where(sql<boolean>`not exists (select 1 from company_file where blob_id = ${blobId})`)
+      .where(sql<boolean>`not exists (select 1 from company_upload where blob_id = ${blobId})`)
+      .executeTakeFirst()
+    if (marked.numUpdatedRows === 0n) return false
+    const { numDeletedRows } = await writer
+      .deleteFrom('small_content')
+      .where('blob_id', '=', blobId)
+      .executeTakeFirst()
+    if (numDeletedRows === 0n) return true
+    await writer.deleteFrom('blob').where('id', '=', blobId).execute()
+    return false
+  }
+
+  /** Only for blobs whose state `deleting` is on the disk. */
+  async function removeBytes(blobIds: readonly string[]): Promise<void> {
+    if (blobIds.length === 0) return
+    const parts = await database.read
+      .selectFrom('blob_part')
+      .select('object')
+      .where('blob_id', 'in', blobIds)
+      .execute()
+    await store.remove(parts.map((part) => part.object))
+    await database.write(async (writer) => {
+      await writer.deleteFrom('blob_part').where('blob_id', 'in', blobIds).execute()
+      await writer
+        .deleteFrom('blob')
+        .where('id', 'in', blobIds)
+        .where('state', '=', 'deleting')
+        .execute()
+    })
+  }
+
+  async function readSmall(blob: StoredBlob): Promise<Uint8Array | undefined> {
+    const row = await database.read
+      .selectFrom('small_content')
+      .select('sealed')
+      .where('blob_id', '=', blob.id)
+      .executeTakeFirst()
+    if (!row) return undefined
+    const plain = smallColumn.open(blob.id, '', row.sealed)
+    if (plain.byteLength !== blob.size) throw new CoreError('integrity', 'a size does not match')
+    return plain
+  }
+
+  /** The parts in order, each held against its sealed column. */
+  async function partsOf(blob: StoredBlob): Promise<StoredPart[]> {
+    const rows = await database.read
+      .selectFrom('blob_part')
+      .selectAll()
+      .where('blob_id', '=', blob.id)
+      .orderBy('number')
+      .execute()
+    const whole = await sealOf(blob)
+    if (rows.length !== whole.parts || blob.size !== whole.size) {
+      throw new CoreError('integrity', 'a blob does not have all its parts')
+    }
+    const parts = rows.map((row, index) => checkedPart(row, index + 1))
+    const total = parts.reduce((sum, part) => sum + part.plainSize, 0)
+    if (total !== blob.size) throw new CoreError('integrity', 'the parts do not add up')
+    return parts
+  }
+
+  async function sealOf(blob: StoredBlob): Promise<BlobSeal> {
+    const row = await database.read
+      .selectFrom('blob')
+      .select('sealed')
+      .where('id', '=', blob.id)
+      .executeTakeFirst()
+    if (!row) throw new CoreError('file_not_found', 'the blob is gone')
+    if (!row.sealed) throw new CoreError('integrity', 'a blob has neither content nor parts')
+    return blobColumn.open(blob.id, '', row.sealed)
+  }
+
+  function checkedPart(row: Row<'blob_part'>, number: number): StoredPart {
+    const part = partColumn.open(`${row.blob_id}.${number}`, '', row.sealed)
+    if (
+      row.number !== number ||
+      row.plain_size !== part.plainSize ||
+      row.sealed_size !== part.sealedSize
+    ) {
+      throw new CoreError('integrity', 'the row of a part does not match what was sealed')
+    }
+    return { ...part, object: row.object, epoch: row.epoch }
+  }
+
+  /** An object that is gone while its row stands is damage; both go together when a blob is deleted. */
+  async function* readStored(
+    blob: StoredBlob,
+    part: StoredPart,
+    start: number,
+    end: number,
+  ): AsyncGenerator<Uint8Array> {
+    try {
+      yield* readPart(store, keyring, part, start, end)
+    } catch (error) {
+      const isMissing = error instanceof CoreError && error.code === 'file_not_found'
+      if (!isMissing || !(await isStored(blob.id))) throw error
+      throw new CoreError('integrity', `${part.object} is missing`, { cause: error })
+    }
+  }
+
+  async function isStored(blobId: string): Promise<boolean> {
+    const row = await database.read
+      .selectFrom('blob')
+      .select('id')
+      .where('id', '=', blobId)
+      .where('state', '=', 'stored')
+      .executeTakeFirst()
+    return row !== undefined
+  }
+
+  const changing: Blobs['changing'] = async (work) => {
+    const released: string[] = []
+    const replaced: string[] = []
+    const dropped: string[] = []
+    const result = await database.write((writer) => {
+      for (const list of [released, replaced, dropped]) list.length = 0
+      return work(writer, {
+        release: async (blobId) => {
+          if (await release(writer, blobId)) released.push(blobId)
+        },
+        replace: async (blobId) => {
+          if (await release(writer, blobId)) replaced.push(blobId)
+        },
+        drop: (object) => dropped.push(object),
+      })
+    })
+    const unread = replaced.filter((blobId) => !readers.outlive(blobId))
+    await removeBytes([...released, ...unread])
+    if (dropped.length > 0) await store.remove(dropped)
+    return result
+  }
+
+  return {
+    async stage(source, limit) {
+      const id = randomUUID()
+      const pending: Uint8Array[] = []
+      let size = 0
+      let part: PartWriter | undefined
+      try {
+        for await (const bytes of source) {
+          size += bytes.byteLength
+          if (size > limit) throw new CoreError('file_too_large', `more than ${limit} bytes`)
+          if (part) {
+            await part.write(bytes)
+            continue
+          }
+          pending.push(Uint8Array.from(bytes))
+          if (size <= smallLimit) continue
+          part = await createPart(store, keyring, partName(id, 1))
+          for (const earlier of pending.splice(0)) await part.write(earlier)
+        }
+        if (!part) return { id, size, small: Buffer.concat(pending), parts: [] }
+        return { id, size, small: undefined, parts: [await part.commit()] }
+      } catch (error) {
+        await part?.abort()
+        throw error
+      }
+    },
+
+    discard,
+
+    async keep(staged, link) {
+      try {
+        return await changing(async (writer, changes) => {
+          await insert(writer, staged)
+          return link(writer, changes)
+        })
+      } catch (error) {
+        if (!mayBeCommitted(error)) await discard(staged)
+        throw error
+      }
+    },
+
+    async lock(writer, blobId) {
+      // SQLite's one writer at a time is the lock.
+      const row = await writer
+        .selectFrom('blob')
+        .select(['id', 'size'])
+        .where('id', '=', blobId)
+        .where('state', '=', 'stored')
+        .executeTakeFirst()
+      if (!row) throw new CoreError('file_not_found', 'no such blob')
+      return row
+    },
+
+    unlinking: (work) => changing((writer, { release }) => work(writer, release)),
+    changing,
+
+    hold(blobId) {
+      const end = readers.begin(blobId)
+      let held = true
+      return () => {
+        const isFree = held && end()
+        held = false
+        if (!isFree) return
+        // What cannot be removed now is left for the sweep.
+        removeBytes([blobId]).catch(() => undefined)
+      }
+    },
+
+    async finishDeleting() {
+      const rows = await database.read
+        .selectFrom('blob')
+        .select('id')
+        .where('state', '=', 'deleting')
+        .execute()
+      const unread = rows.filter(({ id }) => !readers.areWaitedFor(id))
+      for (const { id } of unread) await removeBytes([id])
+      return unread.length
+    },
+
+    async *read(blob, start, end) {
+      const small = await readSmall(blob)
+      if (small) {
+        yield small.subarray(start, end)
+        return
+      }
+      let offset = 0
+      for (const part of await partsOf(blob)) {
+        const from = Math.max(start - offset, 0)
+        const to = Math.min(end - offset, part.plainSize)
+        if (from < to) yield* readStored(blob, part, from, to)
+        offset += part.plainSize
+      }
+    },
+  }
+}
+
+/** The row of a part. */
+export function partRow(
+  column: SealedColumn<PartSeal>,
+  blobId: string,
+  number: number,
+  { object, epoch, digest, plainSize, sealedSize }: StoredPart,
+): NewRow<'blob_part'> {
+  return {
+    blob_id: blobId,
+    number,
+    plain_size: plainSize,
+    sealed_size: sealedSize,
+    epoch,
+    object,
+    sealed: column.seal(`${blobId}.${number}`, '', { digest, plainSize, sealedSize }),
+  }
+}
+
+/**
+ * Whether a transaction that failed may have reached the disk all the same. What it would have made
+ * visible is then not removed: the sweep decides.
+ */
+export function mayBeCommitted(error: unknown): boolean {
+  return error instanceof CoreError && error.code === 'storage_unavailable'
+}
+
+/** Who reads what in this process, so that bytes that are overwritten can wait for them. */
+function createReaders(clock: Clock) {
+  const reading = new Map<string, number>()
+  const waiting = new Map<string, number>()
+  return {
+    /** @returns ends the reading; answers whether it was the last one that bytes wait for */
+    begin(blobId: string): () => boolean {
+      reading.set(blobId, (reading.get(blobId) ?? 0) + 1)
+      return () => {
+        const left = (reading.get(blobId) ?? 1) - 1
+        if (left > 0) {
+          reading.set(blobId, left)
+          return false
+        }
+        reading.delete(blobId)
+        return waiting.delete(blobId)
+      }
+    },
+    /** Lets the bytes of a blob that was overwritten wait, if somebody reads them. */
+    outlive(blobId: string): boolean {
+      if (reading.has(blobId)) waiting.set(blobId, clock() + READERS_MS)
+      return reading.has(blobId)
+    },
+    areWaitedFor: (blobId: string): boolean => (waiting.get(blobId) ?? 0) > clock(),
+  }
+}

@@ -1,0 +1,143 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import {
+  CHUNK_SIZE,
+  chunkRange,
+  createSealer,
+  openChunk,
+  openHeader,
+  SEALED_CHUNK_SIZE,
+  SealError,
+} from '@holdfast/seal'
+import { CoreError } from '../errors.ts'
+import type { Keyring } from '../keys/keyring.ts'
+import { free } from '../memory.ts'
+import type { PartSeal } from '../schema.ts'
+import type { BlobStore, ObjectReader } from './store.ts'
+
+/** Sealed chunks that one read of the store fetches: half a MiB. */
+const CHUNKS_PER_READ = 8
+/** Our own headers are below 2 KiB; a stored object is asked for no more than this to find its payload. */
+const HEADER_READ = 4096
+
+/** A stored object of a blob, which is an age file, and what it must be. */
+export interface StoredPart extends PartSeal {
+  /** The store's name. */
+  readonly object: string
+  readonly epoch: number
+}
+
+/** Seals what is written into an object. */
+export interface PartWriter {
+  write(bytes: Uint8Array): Promise<void>
+  /** Makes the part durable. */
+  commit(): Promise<StoredPart>
+  abort(): Promise<void>
+}
+
+/** Begins a new object, sealed to the current epoch. */
+export async function createPart(
+  store: BlobStore,
+  keyring: Keyring,
+  name: string,
+): Promise<PartWriter> {
+  const { number: epoch, identity } = keyring.current
+  const object = await store.create(name)
+  const sealer = createSealer([identity.recipient])
+  // Hashed before the store takes ownership of the bytes.
+  const digest = createHash('sha256').update(sealer.header).digest('base64')
+  let sealedBytesWritten = sealer.header.byteLength
+
+  async function write(pieces: Uint8Array[]): Promise<void> {
+    for (const piece of pieces) sealedBytesWritten += piece.byteLength
+    await object.write(pieces)
+  }
+  await object.write([sealer.header])
+
+  return {
+    write: (bytes) => write(sealer.update(bytes)),
+    async commit() {
+      await write(sealer.end())
+      await object.commit()
+      return {
+        object: name,
+        epoch,
+        digest,
+        plainSize: sealer.plainBytes,
+        sealedSize: sealedBytesWritten,
+      }
+    },
+    abort: () => object.abort(),
+  }
+}
+
+/**
+ * The bytes of a part from `start` up to but not including `end`, each authenticated.
+ *
+ * @throws CoreError integrity, file_not_found
+ */
+export async function* readPart(
+  store: BlobStore,
+  keyring: Keyring,
+  part: StoredPart,
+  start: number,
+  end: number,
+): AsyncGenerator<Uint8Array> {
+  const object = await store.open(part.object)
+  try {
+    const { payloadKey, size } = await openPart(object, part, keyring.epoch(part.epoch).identity)
+    yield* openRange(object, part, payloadKey, size, start, end)
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error
+    throw new CoreError('integrity', `${part.object}: ${error.message}`, { cause: error })
+  } finally {
+    await object.close()
+  }
+}
+
+/** Holds an object against its part's row and opens its header, before any content is read. */
+async function openPart(
+  object: ObjectReader,
+  part: PartSeal,
+  identity: Parameters<typeof openHeader>[1][number],
+): Promise<ReturnType<typeof openHeader>> {
+  if (object.size !== part.sealedSize) {
+    throw new CoreError('integrity', 'a stored object does not have its size')
+  }
+  const prefix = await object.read(0, Math.min(HEADER_READ, object.size))
+  const header = openHeader(prefix, [identity])
+  const digest = createHash('sha256').update(prefix.subarray(0, header.size)).digest()
+  if (!timingSafeEqual(digest, Buffer.from(part.digest, 'base64'))) {
+    throw new CoreError('integrity', 'a stored object is not the one that was written')
+  }
+  return header
+}
+
+async function* openRange(
+  object: ObjectReader,
+  part: PartSeal,
+  payloadKey: ReturnType<typeof openHeader>['payloadKey'],
+  headerSize: number,
+  start: number,
+  end: number,
+): AsyncGenerator<Uint8Array> {
+  const range = chunkRange(start, end, part.plainSize)
+  const lastOfPart = Math.max(0, Math.ceil(part.plainSize / CHUNK_SIZE) - 1)
+  for (let first = range.firstChunk; first <= range.lastChunk; first += CHUNKS_PER_READ) {
+    const last = Math.min(first + CHUNKS_PER_READ - 1, range.lastChunk)
+    const from = headerSize + first * SEALED_CHUNK_SIZE
+    const to = Math.min(headerSize + (last + 1) * SEALED_CHUNK_SIZE, part.sealedSize)
+    const sealed = await object.read(from, to - from)
+    for (let chunk = first; chunk <= last; chunk += 1) {
+      const at = (chunk - first) * SEALED_CHUNK_SIZE
+      const plain = openChunk(
+        payloadKey,
+        chunk,
+        chunk === lastOfPart,
+        sealed.subarray(at, at + SEALED_CHUNK_SIZE),
+      )
+      const chunkStart = chunk * CHUNK_SIZE
+      yield plain.subarray(Math.max(0, start - chunkStart), end - chunkStart)
+    }
+    free(sealed)
+  }
+}

@@ -1,0 +1,115 @@
+import type { Blobs, StagedBlob, StoredBlob } from '../blobs/blobs.ts'
+import type { Database, Reader } from '../database.ts'
+import { CoreError } from '../errors.ts'
+import type { CompanyQuota } from './quota.ts'
+import {
+  type CompanyCaller,
+  type CompanyFile,
+  type CompanyRecord,
+  type CompanyRecords,
+  contentOf,
+  finalText,
+  learn,
+  NOTHING_TOLD,
+  type UploadClaim,
+} from './records.ts'
+
+/** The content of a file, kept readable until it is closed even when the file is overwritten. */
+export interface OpenCompanyFile {
+  readonly file: CompanyFile
+  readonly blob: StoredBlob
+  /** May be called more than once. */
+  close(): void
+}
+
+/**
+ * Files of companies. Everybody in a company reads and completes them; whole files are overwritten by
+ * the company's applications only. To strangers they are not there.
+ */
+export interface CompanyFiles {
+  /** Bytes that a new file may have. @throws CoreError company_not_found */
+  room(caller: CompanyCaller): Promise<number>
+  /** Makes a file of staged bytes, or drops them. @throws CoreError company_not_found, quota_exceeded */
+  create(caller: CompanyCaller, claim: UploadClaim, staged: StagedBlob): Promise<CompanyFile>
+  /** @throws CoreError company_file_not_found */
+  get(caller: CompanyCaller, fileId: string): Promise<CompanyFile>
+  /** @throws CoreError company_file_not_found, company_file_incomplete */
+  open(caller: CompanyCaller, fileId: string): Promise<OpenCompanyFile>
+  /**
+   * Removes a file with its content or what has come of it: what one made oneself; as owner or
+   * manager also what others made.
+   *
+   * @throws CoreError company_file_not_found, company_file_forbidden
+   */
+  remove(caller: CompanyCaller, fileId: string): Promise<void>
+}
+
+export function createCompanyFiles(parts: {
+  database: Database
+  blobs: Blobs
+  records: CompanyRecords
+  quota: CompanyQuota
+}): CompanyFiles {
+  const { database, blobs, records, quota } = parts
+
+  return {
+    async room(caller) {
+      await records.requireRole(database.read, caller)
+      return quota.room(database.read, caller.companyId)
+    },
+
+    create: (caller, claim, staged) =>
+      blobs.keep(staged, async (writer) => {
+        await records.requireRole(writer, caller)
+        const id = await records.insert(writer, caller)
+        await records.setContent(
+          writer,
+          { id, companyId: caller.companyId },
+          { blobId: staged.id, chunks: 1, text: finalText(learn(NOTHING_TOLD, claim, 'init')) },
+        )
+        await quota.require(writer, caller.companyId)
+        return records.view(await records.find(writer, caller, id))
+      }),
+
+    get: async (caller, fileId) => records.view(await records.find(database.read, caller, fileId)),
+
+    async open(caller, fileId) {
+      for (;;) {
+        const record = await records.find(database.read, caller, fileId)
+        const blob = contentOf(record)
+        const close = blobs.hold(blob.id)
+        // An overwrite may have come between, before it could know of this reader.
+        if (await isContentOf(database.read, fileId, blob.id)) {
+          return { file: records.view(record), blob, close }
+        }
+        close()
+      }
+    },
+
+    remove: (caller, fileId) =>
+      blobs.unlinking(async (writer, release) => {
+        const record = await records.find(writer, caller, fileId)
+        if (!mayRemove(caller, record)) {
+          throw new CoreError('company_file_forbidden', 'Made by somebody else')
+        }
+        await writer.deleteFrom('company_upload').where('file_id', '=', fileId).execute()
+        await writer.deleteFrom('company_file').where('id', '=', fileId).execute()
+        if (record.upload) await release(record.upload.blob_id)
+        if (record.file.blob_id) await release(record.file.blob_id)
+      }),
+  }
+}
+
+async function isContentOf(reader: Reader, fileId: string, blobId: string): Promise<boolean> {
+  const row = await reader
+    .selectFrom('company_file')
+    .select('id')
+    .where('id', '=', fileId)
+    .where('blob_id', '=', blobId)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+function mayRemove({ identityId }: CompanyCaller, { file, role }: CompanyRecord): boolean {
+  return file.maker_id === identityId || role === 'owner' || role === 'manager'
+}

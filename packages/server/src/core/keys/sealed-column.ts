@@ -1,0 +1,87 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { CoreError } from '../errors.ts'
+import type { Sealed } from '../schema.ts'
+import type { Keyring } from './keyring.ts'
+
+/*
+ * A sealed value is version(1) ‖ epoch(4, big endian) ‖ nonce(12) ‖ AES-256-GCM ciphertext ‖ tag(16).
+ * Its associated data name table, column, row and tenant, so that a value moved anywhere else does
+ * not open.
+ */
+const VERSION = 1
+const EPOCH_AT = 1
+const NONCE_AT = 5
+const CIPHERTEXT_AT = 17
+const TAG_BYTES = 16
+/** Bytes that sealing adds to a value. */
+export const SEALED_COLUMN_OVERHEAD = CIPHERTEXT_AT + TAG_BYTES
+/** JSON is padded to a multiple of this, so that lengths tell little of names. */
+const PADDING = 32
+
+/** Seals and opens one column of one table. */
+export interface SealedColumn<T> {
+  /** @param row the row's id; @param tenant whom the row belongs to ('' where nobody in particular) */
+  seal(row: string, tenant: string, value: T): Sealed<T>
+  /** @throws CoreError integrity when the value is not what was sealed for exactly this place */
+  open(row: string, tenant: string, sealed: Uint8Array): T
+}
+
+/** A column that holds bytes as they are. */
+export function sealedBytes(keyring: Keyring, table: string): SealedColumn<Uint8Array> {
+  return {
+    seal: (row, tenant, value) => sealValue(keyring, place(table, row, tenant), value),
+    open: (row, tenant, sealed) => openValue(keyring, place(table, row, tenant), sealed),
+  }
+}
+
+/** A column that holds a JSON value. */
+export function sealedJson<T>(keyring: Keyring, table: string): SealedColumn<T> {
+  return {
+    seal(row, tenant, value) {
+      const text = Buffer.from(JSON.stringify(value))
+      const padded = Buffer.alloc(Math.ceil(text.length / PADDING) * PADDING, ' ')
+      text.copy(padded)
+      return sealValue(keyring, place(table, row, tenant), padded) as Sealed<T>
+    },
+    open(row, tenant, sealed) {
+      return JSON.parse(openValue(keyring, place(table, row, tenant), sealed).toString('utf8')) as T
+    },
+  }
+}
+
+function place(table: string, row: string, tenant: string): Buffer {
+  return Buffer.from(`holdfast/1|${table}|sealed|${row}|${tenant}`)
+}
+
+function sealValue(keyring: Keyring, associated: Buffer, plain: Uint8Array): Sealed<Uint8Array> {
+  const epoch = keyring.current
+  const head = Buffer.alloc(CIPHERTEXT_AT)
+  head.writeUInt8(VERSION)
+  head.writeUInt32BE(epoch.number, EPOCH_AT)
+  randomBytes(CIPHERTEXT_AT - NONCE_AT).copy(head, NONCE_AT)
+  const cipher = createCipheriv('aes-256-gcm', epoch.columnKey, head.subarray(NONCE_AT))
+  cipher.setAAD(associated)
+  const sealed = Buffer.concat([head, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
+  return sealed as Uint8Array as Sealed<Uint8Array>
+}
+
+function openValue(keyring: Keyring, associated: Buffer, value: Uint8Array): Buffer {
+  const sealed = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+  if (sealed.length < CIPHERTEXT_AT + TAG_BYTES || sealed[0] !== VERSION) {
+    throw new CoreError('integrity', 'a sealed column is malformed')
+  }
+  const { columnKey } = keyring.epoch(sealed.readUInt32BE(EPOCH_AT))
+  const nonce = sealed.subarray(NONCE_AT, CIPHERTEXT_AT)
+  const decipher = createDecipheriv('aes-256-gcm', columnKey, nonce, { authTagLength: TAG_BYTES })
+  decipher.setAAD(associated)
+  decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES))
+  try {
+    const plain = decipher.update(sealed.subarray(CIPHERTEXT_AT, sealed.length - TAG_BYTES))
+    decipher.final()
+    return plain
+  } catch (error) {
+    throw new CoreError('integrity', 'a sealed column does not belong where it stands', {
+      cause: error,
+    })
+  }
+}
