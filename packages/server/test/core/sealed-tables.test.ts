@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { test } from 'node:test'
+import { SEALED_TABLES, type SealedValue, sealedValues } from '../../src/core/keys/sealed-tables.ts'
+import { migrate } from '../../src/store/database/migrate.ts'
+import { openServerDatabase } from '../../src/store/database/sqlite.ts'
+import { testFolder } from '../helpers/cleanup.ts'
+
+test('every column named sealed is known, with the primary key of its table', async (t) => {
+  const file = join(await testFolder(t), 'holdfast.db')
+  await (await openServerDatabase(file, migrate, assert.ifError)).close()
+  const database = new DatabaseSync(file, { readOnly: true })
+  const found = database
+    .prepare(
+      `select m.name as "table", (select group_concat(k.name order by k.pk)
+         from pragma_table_info(m.name) k where k.pk > 0) as key
+       from sqlite_master m join pragma_table_info(m.name) c
+       where m.type = 'table' and c.name = 'sealed' order by m.name`,
+    )
+    .all() as { table: string; key: string }[]
+  database.close()
+  const known = SEALED_TABLES.map(({ name, key }) => ({ table: name, key: key.join(',') }))
+  assert.deepEqual(
+    known.sort((one, other) => (one.table < other.table ? -1 : 1)),
+    found.map((row) => ({ ...row })),
+  )
+})
+
+test('the values of each table come in batches, each value once, with its row and tenant', async (t) => {
+  const file = join(await testFolder(t), 'holdfast.db')
+  const database = await openServerDatabase(file, migrate, assert.ifError)
+  fillTables(file)
+  for (const table of SEALED_TABLES) {
+    const found: SealedValue[] = []
+    for (let after: SealedValue['key'] | undefined; ; after = found.at(-1)?.key) {
+      const batch = await sealedValues(database.read, table, 2, after)
+      found.push(...batch)
+      if (batch.length < 2) break
+    }
+    assert.deepEqual(
+      found.map(({ key, row, tenant, sealed }) => [
+        key.join('.'),
+        row,
+        tenant,
+        Buffer.from(sealed).toString(),
+      ]),
+      EXPECTED[table.name],
+      table.name,
+    )
+  }
+  await database.close()
+})
+
+const values = (...rows: [key: string, row: string, tenant: string][]) =>
+  rows.map((row, index) => [...row, `value ${index}`])
+const ofItself = values(['a', 'a', 'a'], ['b', 'b', 'b'], ['c', 'c', 'c'])
+const ofNobody = values(['a', 'a', ''], ['b', 'b', ''], ['c', 'c', ''])
+const ofTenant = values(['a', 'a', 't-a'], ['b', 'b', 't-b'], ['c', 'c', 't-c'])
+const numbered = values(['1', 'a', 't-a'], ['2', 'b', 't-b'], ['3', 'c', 't-c'])
+
+const EXPECTED: Partial<Record<string, string[][]>> = {
+  identity: ofNobody,
+  api_token: ofTenant,
+  company: ofItself,
+  blob: ofNobody,
+  blob_part: values(['a.2', 'a.2', ''], ['a.10', 'a.10', ''], ['b.1', 'b.1', '']),
+  small_content: ofNobody,
+  box: ofItself,
+  box_event: numbered,
+  box_key_share: ofTenant,
+  saved_file: numbered,
+  category: ofTenant,
+  account_file: numbered,
+  pin: ofItself,
+  company_file: ofTenant,
+  company_upload: ofTenant,
+}
+
+/** Three rows in each table, and one without a value where a table may have such. */
+function fillTables(file: string): void {
+  const database = new DatabaseSync(file, { enableForeignKeyConstraints: false })
+  const tenants: Record<string, string> = {
+    api_token: 'identity_id',
+    box_event: 'box_id',
+    box_key_share: 'box_id',
+    saved_file: 'identity_id',
+    category: 'owner_id',
+    account_file: 'owner_id',
+    company_file: 'company_id',
+  }
+  for (const { name, key } of SEALED_TABLES) {
+    for (const [index, row] of ['a', 'b', 'c'].entries()) {
+      const columns: Record<string, string | number> = {}
+      if (name === 'blob_part') {
+        const [blob, number] =
+          [['a', 2] as const, ['a', 10] as const, ['b', 1] as const][index] ?? []
+        Object.assign(columns, { blob_id: blob, number, object: `${index}` })
+      } else {
+        for (const column of key) columns[column] = column === 'n' ? index + 1 : row
+        if (key[0] === 'n') columns.id = row
+      }
+      if (tenants[name]) columns[tenants[name]] = `t-${row}`
+      insert(database, name, { ...columns, sealed: Buffer.from(`value ${index}`) })
+    }
+  }
+  insert(database, 'blob', { id: 'aa', sealed: null })
+  database.close()
+}
+
+/** Fills the columns that are not given with something that fits. */
+function insert(
+  database: DatabaseSync,
+  table: string,
+  given: Record<string, string | number | Buffer | null>,
+): void {
+  const columns = database
+    .prepare(`select name, lower(type) as type, "notnull" as required
+    from pragma_table_info(?)`)
+    .all(table) as { name: string; type: string; required: number }[]
+  const row: Record<string, string | number | Buffer | null> = { ...given }
+  for (const { name, type, required } of columns) {
+    if (name in row || required === 0) continue
+    row[name] =
+      type === 'text' ? crypto.randomUUID() : type === 'blob' ? Buffer.from(crypto.randomUUID()) : 0
+  }
+  const names = Object.keys(row)
+  database
+    .prepare(
+      `insert into ${table} (${names.join(', ')}) values (${names.map(() => '?').join(', ')})`,
+    )
+    .run(...Object.values(row))
+}
