@@ -12,6 +12,7 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { type Call, parseTrace } from '../faults/power-cut/trace.ts'
 import { eventually } from '../packages/server/test/cli/processes.ts'
 import {
   blobFile,
@@ -34,14 +35,6 @@ const RENAMES = /^rename/
 const UNLINKS = /^unlink/
 /** Checkpoints come every second while something was written; a trace waits for the last one. */
 const QUIET_MS = 1500
-
-/** A system call: the lines of the trace at which it began and had returned. */
-interface Call {
-  readonly name: string
-  readonly text: string
-  readonly begun: number
-  readonly returned: number
-}
 
 test('an answer leaves after everything that it promises is on the disk', async (t) => {
   if (!hasTool(t, 'strace')) return
@@ -136,32 +129,7 @@ async function finish(strace: ChildProcess, file: string): Promise<Call[]> {
   const ended = once(strace, 'close')
   strace.kill('SIGINT')
   await ended
-  return parse(await readFile(file, 'utf8'))
-}
-
-/**
- * The calls of a trace. One that another thread's line interrupts stands in two lines:
- * `12 fdatasync(20</x> <unfinished ...>` and `12 <... fdatasync resumed>) = 0`.
- */
-function parse(trace: string): Call[] {
-  const calls: Call[] = []
-  const unfinished = new Map<string, { text: string; begun: number }>()
-  for (const [at, line] of trace.split('\n').entries()) {
-    const [, thread = '', text = ''] = /^(\d+)\s+(.*)$/.exec(line) ?? []
-    const resumed = /^<\.\.\. \w+ resumed>/.exec(text)
-    const start = resumed ? unfinished.get(thread) : { text: '', begun: at }
-    if (!start) continue
-    const whole = start.text + text.slice(resumed?.[0].length ?? 0)
-    unfinished.delete(thread)
-    if (whole.endsWith('<unfinished ...>')) {
-      unfinished.set(thread, { text: whole.replace('<unfinished ...>', ''), begun: start.begun })
-      continue
-    }
-    const name = /^(\w+)\(/.exec(whole)?.[1]
-    if (!name || !/\) += \d/.test(whole)) continue
-    calls.push({ name, text: whole, begun: start.begun, returned: at })
-  }
-  return calls
+  return parseTrace(await readFile(file, 'utf8'))
 }
 
 function log(place: Place): string {

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { UNFINISHED, writeNewFile } from './new-file.ts'
+import { makeFolder } from './sync-folder.ts'
 
 const MARKER = 'holdfast-volume.json'
 const LOCK = 'server.lock'
@@ -84,7 +85,7 @@ export async function writeMarker(data: string, root: string): Promise<VolumeMar
  * @throws FolderError when another server holds it
  */
 export async function lockFolder(data: string): Promise<() => void> {
-  await mkdir(data, { recursive: true, mode: 0o700 })
+  await makeFolder(data)
   const lock = new DatabaseSync(join(data, LOCK), { timeout: 0 })
   try {
     lock.exec('begin exclusive')

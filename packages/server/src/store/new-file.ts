@@ -1,5 +1,6 @@
 import { link, open, rm } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { syncFolder } from './sync-folder.ts'
 
 /** What the name of a file ends with while it is being written. */
 export const UNFINISHED = '.new'
@@ -26,10 +27,5 @@ export async function writeNewFile(path: string, text: string): Promise<void> {
   } finally {
     await rm(unfinished)
   }
-  const folder = await open(dirname(resolve(path)), 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
+  await syncFolder(dirname(resolve(path)))
 }
