@@ -20,12 +20,14 @@ import { createCompanyQuota } from './company-files/quota.ts'
 import { createCompanyRecords } from './company-files/records.ts'
 import { type CompanyUploads, createCompanyUploads } from './company-files/uploads.ts'
 import type { Database } from './database.ts'
-import type { Keyring } from './keys/keyring.ts'
+import { createEpochs, type Epochs, sealingToRecorded } from './keys/epochs.ts'
+import type { EpochKeyring } from './keys/keyring.ts'
 import { createLinks, type Links } from './keys/signed-links.ts'
 import { type Companies, createCompanies } from './people/companies.ts'
 import { createIdentities, type Identities } from './people/identities.ts'
 import { createSessions, type Sessions } from './people/sessions.ts'
 import { type ApiTokens, createApiTokens } from './people/tokens.ts'
+import { createRekey, type Rekey } from './rekey/rekey.ts'
 import { createQuotas, type QuotaRules, type Quotas } from './saved-files/quotas.ts'
 import { createSavedFiles, type SavedFiles } from './saved-files/saved-files.ts'
 
@@ -33,7 +35,7 @@ import { createSavedFiles, type SavedFiles } from './saved-files/saved-files.ts'
 export interface CoreParts {
   database: Database
   store: BlobStore
-  keyring: Keyring
+  keyring: EpochKeyring
   clock: Clock
   /** Content up to so many bytes lives in the database. */
   smallLimit: number
@@ -65,13 +67,16 @@ export interface Core {
   readonly companyUploads: CompanyUploads
   readonly companyChunks: CompanyChunks
   readonly links: Links
+  readonly epochs: Epochs
+  readonly rekey: Rekey
   /** The time that everything here goes by. */
   readonly clock: Clock
   /** @param startedAt milliseconds since the epoch; objects that are younger are left alone */
   sweep(startedAt: number): Promise<SweepReport>
 }
 
-export function createCore(parts: CoreParts): Core {
+export function createCore(given: CoreParts): Core {
+  const parts = { ...given, database: sealingToRecorded(given.database, given.keyring) }
   const { database, store, keyring, clock, smallLimit, quotaRules } = parts
   const identities = createIdentities(database, keyring, clock)
   const tokens = createApiTokens(database, keyring, clock)
@@ -83,6 +88,7 @@ export function createCore(parts: CoreParts): Core {
   const search = createNameSearch(keyring)
   const accountFiles = createAccountFiles({ database, keyring, clock, blobs, search })
   const pins = createPins(database, keyring, clock)
+  const epochs = createEpochs(database, keyring, clock)
   const company = createCompanyParts(parts, companies, blobs)
   return {
     identities,
@@ -111,6 +117,8 @@ export function createCore(parts: CoreParts): Core {
     downloads: createDownloads(database, clock, accountFiles, pins),
     ...company,
     links: createLinks(keyring, clock),
+    epochs,
+    rekey: createRekey(database, store, keyring, epochs),
     clock,
     sweep: (startedAt) => sweep(database, store, blobs, clock, startedAt),
   }

@@ -11,9 +11,10 @@ export interface Database {
   /**
    * Runs `work` in one transaction and settles once everything committed so far is on the disk, also
    * when `work` threw: a refusal ("exists", "already gone") may rest on somebody else's commit.
-   * No I/O but queries may be awaited inside `work`.
+   * No I/O but queries may be awaited inside `work`. Columns are sealed inside, where the epoch that
+   * they are sealed to cannot end. `work` may run more than once.
    *
-   * @throws CoreError storage_full, storage_unavailable
+   * @throws CoreError storage_full, storage_unavailable, key_unavailable
    */
   write<T>(work: (writer: Writer) => Promise<T>): Promise<T>
   close(): Promise<void>

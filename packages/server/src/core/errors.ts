@@ -49,6 +49,8 @@ export type CoreErrorCode =
   | 'integrity'
   | 'storage_full'
   | 'storage_unavailable'
+  // The epoch that something has to be sealed to cannot be had; nothing was written.
+  | 'key_unavailable'
 
 /** A refusal of the core. `message` is for operators; nothing in it is secret. */
 export class CoreError extends Error {

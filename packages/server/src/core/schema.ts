@@ -6,6 +6,8 @@ import type { Generated, Insertable, Selectable } from 'kysely'
  */
 export interface Schema {
   meta: MetaTable
+  epoch: EpochTable
+  rekey_object: RekeyObjectTable
   identity: IdentityTable
   session: SessionTable
   api_token: ApiTokenTable
@@ -43,6 +45,22 @@ export type Instant = number
 export interface MetaTable {
   key: string
   value: string
+}
+
+/**
+ * Its keys are in the keyring and processes load them; what is stored now is sealed to it; it still
+ * opens what was sealed to it; nothing was left of it and its keys are gone.
+ */
+export type EpochState = 'announced' | 'current' | 'old' | 'dropped'
+
+export interface EpochTable {
+  number: number
+  state: EpochState
+  created_at: Instant
+}
+
+export interface RekeyObjectTable {
+  object: string
 }
 
 export type IdentityKind = 'person' | 'application' | 'organisation'

@@ -45,6 +45,7 @@ const CORE_STATUS: Record<CoreErrorCode, number> = {
   integrity: 500,
   storage_full: 507,
   storage_unavailable: 503,
+  key_unavailable: 503,
 }
 
 /** The status that fits any error: what nobody foresaw is a 500. */

@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { UNFINISHED, writeNewFile } from './new-file.ts'
+import { replaceFile, UNFINISHED, writeNewFile } from './new-file.ts'
 import { makeFolder } from './sync-folder.ts'
 
 const MARKER = 'holdfast-volume.json'
 const LOCK = 'server.lock'
+const KEYS_LOCK = 'keys.lock'
 const FORMAT = 1
 
 /** The marker in a data folder: says that this is a Holdfast volume, and which. */
@@ -77,21 +78,44 @@ export async function writeMarker(data: string, root: string): Promise<VolumeMar
   return marker
 }
 
+/** Names another root key in the marker. The old marker or the new one is there at every moment. */
+export async function changeMarkerRoot(
+  data: string,
+  marker: VolumeMarker,
+  root: string,
+): Promise<void> {
+  await replaceFile(join(data, MARKER), `${JSON.stringify({ ...marker, root })}\n`)
+}
+
 /**
- * Takes the folder for one server, making the folder when it is missing. The lock is SQLite's own on
- * a file of its own: it dies with the process, however that ends.
+ * Takes the folder for one server, making the folder when it is missing.
  *
  * @returns a function that gives the folder free
  * @throws FolderError when another server holds it
  */
 export async function lockFolder(data: string): Promise<() => void> {
   await makeFolder(data)
-  const lock = new DatabaseSync(join(data, LOCK), { timeout: 0 })
+  return lock(join(data, LOCK), `another Holdfast server holds ${data}`)
+}
+
+/**
+ * Takes the keyring of a folder for one command that changes it.
+ *
+ * @returns a function that gives it free
+ * @throws FolderError when another command holds it
+ */
+export function lockKeys(data: string): () => void {
+  return lock(join(data, KEYS_LOCK), `another command works on the keys of ${data}`)
+}
+
+/** The lock is SQLite's own on a file of its own: it dies with the process, however that ends. */
+function lock(file: string, refusal: string): () => void {
+  const database = new DatabaseSync(file, { timeout: 0 })
   try {
-    lock.exec('begin exclusive')
+    database.exec('begin exclusive')
   } catch (error) {
-    lock.close()
-    throw new FolderError(`another Holdfast server holds ${data}`, { cause: error })
+    database.close()
+    throw new FolderError(refusal, { cause: error })
   }
-  return () => lock.close()
+  return () => database.close()
 }

@@ -1,4 +1,4 @@
-import { link, open, rm } from 'node:fs/promises'
+import { link, open, rename, rm } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { syncFolder } from './sync-folder.ts'
 
@@ -12,6 +12,24 @@ export const UNFINISHED = '.new'
  * @throws EEXIST when there is one of that name already, which is left as it is
  */
 export async function writeNewFile(path: string, text: string): Promise<void> {
+  const unfinished = await writeUnfinished(path, text)
+  // Unlike a rename this never replaces a file.
+  try {
+    await link(unfinished, path)
+  } finally {
+    await rm(unfinished)
+  }
+  await syncFolder(dirname(resolve(path)))
+}
+
+/** The same in the place of a file that is there. */
+export async function replaceFile(path: string, text: string): Promise<void> {
+  await rename(await writeUnfinished(path, text), path)
+  await syncFolder(dirname(resolve(path)))
+}
+
+/** @returns where the whole text lies, durable */
+async function writeUnfinished(path: string, text: string): Promise<string> {
   const unfinished = `${path}${UNFINISHED}`
   await rm(unfinished, { force: true })
   const file = await open(unfinished, 'wx', 0o600)
@@ -21,11 +39,5 @@ export async function writeNewFile(path: string, text: string): Promise<void> {
   } finally {
     await file.close()
   }
-  // Unlike a rename this never replaces a file.
-  try {
-    await link(unfinished, path)
-  } finally {
-    await rm(unfinished)
-  }
-  await syncFolder(dirname(resolve(path)))
+  return unfinished
 }

@@ -38,7 +38,7 @@ export async function createTestKeyring(
     store,
     root,
     open: () => openKeyring(store, root),
-    addEpoch: (number) => createEpoch(store, root, number),
+    addEpoch: (number) => createEpoch(store, root, number, root.kind),
     read: (name) => readFile(path(name)),
     write: (name, bytes) => writeFile(path(name), bytes),
   }

@@ -119,9 +119,9 @@ export function createPins(database: Database, keyring: Keyring, clock: Clock): 
       const salt = randomBytes(SALT_BYTES).toString('base64')
       const hash = { salt, memory: MEMORY_KIB, passes: PASSES }
       const tag = (await tagOf(pin, hash)).toString('base64')
-      const sealed = column.seal(identityId, identityId, { ...hash, tag })
       const created_at = clock()
       await database.write(async (writer) => {
+        const sealed = column.seal(identityId, identityId, { ...hash, tag })
         await writer
           .insertInto('pin')
           .values({ identity_id: identityId, sealed, created_at })

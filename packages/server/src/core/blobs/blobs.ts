@@ -1,8 +1,9 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { sql } from 'kysely'
 import type { Clock } from '../clock.ts'
 import type { Database, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { requireEpoch } from '../keys/epochs.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import {
   SEALED_COLUMN_OVERHEAD,
@@ -101,6 +102,14 @@ export function partName(blobId: string, number: number): string {
   return `${BLOB_FOLDER}${blobId.slice(0, 2)}/${blobId}.${number}`
 }
 
+/**
+ * Its name for one more copy of a part, which is not made in the place of another. Blob and number
+ * stand in it for those who have nothing but the files.
+ */
+export function copyName(blobId: string, number: number): string {
+  return `${partName(blobId, number)}.${randomBytes(8).toString('hex')}`
+}
+
 /** Bytes that staged content takes where it is kept. */
 export function sealedSizeOf({ small, parts }: StagedBlob): number {
   if (small) return small.byteLength + SEALED_COLUMN_OVERHEAD
@@ -140,6 +149,7 @@ export function createBlobs(
       await writer.insertInto('small_content').values({ blob_id: id, sealed }).execute()
     }
     for (const [index, part] of parts.entries()) {
+      await requireEpoch(writer, keyring, part.epoch)
       await writer
         .insertInto('blob_part')
         .values(partRow(partColumn, id, index + 1, part))
@@ -213,7 +223,10 @@ export function createBlobs(
     if (rows.length !== whole.parts || blob.size !== whole.size) {
       throw new CoreError('integrity', 'a blob does not have all its parts')
     }
-    const parts = rows.map((row, index) => checkedPart(row, index + 1))
+    const parts = rows.map((row) => storedPart(partColumn, row))
+    if (rows.some((row, index) => row.number !== index + 1)) {
+      throw new CoreError('integrity', 'the parts of a blob are not numbered as they were')
+    }
     const total = parts.reduce((sum, part) => sum + part.plainSize, 0)
     if (total !== blob.size) throw new CoreError('integrity', 'the parts do not add up')
     return parts
@@ -230,32 +243,47 @@ export function createBlobs(
     return blobColumn.open(blob.id, '', row.sealed)
   }
 
-  function checkedPart(row: Row<'blob_part'>, number: number): StoredPart {
-    const part = partColumn.open(`${row.blob_id}.${number}`, '', row.sealed)
-    if (
-      row.number !== number ||
-      row.plain_size !== part.plainSize ||
-      row.sealed_size !== part.sealedSize
-    ) {
-      throw new CoreError('integrity', 'the row of a part does not match what was sealed')
-    }
-    return { ...part, object: row.object, epoch: row.epoch }
-  }
-
-  /** An object that is gone while its row stands is damage; both go together when a blob is deleted. */
+  /** Goes on in the copy that took the place of an object while it was read. */
   async function* readStored(
     blob: StoredBlob,
+    number: number,
     part: StoredPart,
     start: number,
     end: number,
   ): AsyncGenerator<Uint8Array> {
-    try {
-      yield* readPart(store, keyring, part, start, end)
-    } catch (error) {
-      const isMissing = error instanceof CoreError && error.code === 'file_not_found'
-      if (!isMissing || !(await isStored(blob.id))) throw error
-      throw new CoreError('integrity', `${part.object} is missing`, { cause: error })
+    let copy = part
+    let at = start
+    for (;;) {
+      try {
+        for await (const bytes of readPart(store, keyring, copy, at, end)) {
+          at += bytes.byteLength
+          yield bytes
+        }
+        return
+      } catch (error) {
+        if (!(error instanceof CoreError) || error.code !== 'file_not_found') throw error
+        copy = await otherCopy(blob, number, copy, error)
+      }
     }
+  }
+
+  /** An object that is gone while its row stands is damage; both go together when a blob is deleted. */
+  async function otherCopy(
+    blob: StoredBlob,
+    number: number,
+    missing: StoredPart,
+    error: CoreError,
+  ): Promise<StoredPart> {
+    const row = await database.read
+      .selectFrom('blob_part')
+      .selectAll()
+      .where('blob_id', '=', blob.id)
+      .where('number', '=', number)
+      .executeTakeFirst()
+    const copy = row && storedPart(partColumn, row)
+    if (copy && copy.object !== missing.object && copy.plainSize === missing.plainSize) return copy
+    if (!(await isStored(blob.id))) throw error
+    throw new CoreError('integrity', `${missing.object} is missing`, { cause: error })
   }
 
   async function isStored(blobId: string): Promise<boolean> {
@@ -376,10 +404,10 @@ export function createBlobs(
         return
       }
       let offset = 0
-      for (const part of await partsOf(blob)) {
+      for (const [index, part] of (await partsOf(blob)).entries()) {
         const from = Math.max(start - offset, 0)
         const to = Math.min(end - offset, part.plainSize)
-        if (from < to) yield* readStored(blob, part, from, to)
+        if (from < to) yield* readStored(blob, index + 1, part, from, to)
         offset += part.plainSize
       }
     },
@@ -402,6 +430,19 @@ export function partRow(
     object,
     sealed: column.seal(`${blobId}.${number}`, '', { digest, plainSize, sealedSize }),
   }
+}
+
+/**
+ * What the row of a part says, held against what was sealed of it.
+ *
+ * @throws CoreError integrity
+ */
+export function storedPart(column: SealedColumn<PartSeal>, row: Row<'blob_part'>): StoredPart {
+  const part = column.open(`${row.blob_id}.${row.number}`, '', row.sealed)
+  if (row.plain_size !== part.plainSize || row.sealed_size !== part.sealedSize) {
+    throw new CoreError('integrity', 'the row of a part does not match what was sealed')
+  }
+  return { ...part, object: row.object, epoch: row.epoch }
 }
 
 /**

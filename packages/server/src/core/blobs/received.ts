@@ -1,11 +1,12 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { requireEpoch } from '../keys/epochs.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedJson } from '../keys/sealed-column.ts'
 import type { BlobSeal, PartSeal } from '../schema.ts'
-import { type BlobChanges, mayBeCommitted, partName, partRow } from './blobs.ts'
+import { type BlobChanges, copyName, mayBeCommitted, partRow } from './blobs.ts'
 import { createPart, readPart, type StoredPart } from './parts.ts'
 import type { BlobStore } from './store.ts'
 
@@ -84,7 +85,8 @@ export function createReceivedBlobs(
     },
 
     async stage(blobId, number, source, limit) {
-      const part = await createPart(store, keyring, objectName(blobId, number))
+      // A part may come again while an earlier copy is in use.
+      const part = await createPart(store, keyring, copyName(blobId, number))
       try {
         let size = 0
         for await (const bytes of source) {
@@ -106,6 +108,7 @@ export function createReceivedBlobs(
     },
 
     async put(writer, changes, part) {
+      await requireEpoch(writer, keyring, part.epoch)
       const earlier = await writer
         .deleteFrom('blob_part')
         .where('blob_id', '=', part.blobId)
@@ -153,14 +156,6 @@ export function createReceivedBlobs(
 
     read: (part) => readPart(store, keyring, part, 0, part.plainSize),
   }
-}
-
-/**
- * A part may come again while an earlier copy is in use, so that each copy has a name of its own.
- * Blob and number stand in it for those who have nothing but the files.
- */
-function objectName(blobId: string, number: number): string {
-  return `${partName(blobId, number)}.${randomBytes(8).toString('hex')}`
 }
 
 function partsOf(reader: Reader, blobId: string) {

@@ -71,13 +71,13 @@ async function findUntracked(
 }
 
 async function trackedObjects(database: Database, entries: ObjectEntry[]): Promise<Set<string>> {
+  const names = entries.map((entry) => entry.name)
   const rows = await database.read
     .selectFrom('blob_part')
     .select('object')
-    .where(
-      'object',
-      'in',
-      entries.map((entry) => entry.name),
+    .where('object', 'in', names)
+    .unionAll((query) =>
+      query.selectFrom('rekey_object').select('object').where('object', 'in', names),
     )
     .execute()
   return new Set(rows.map((row) => row.object))

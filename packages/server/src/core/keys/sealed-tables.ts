@@ -55,22 +55,57 @@ export const SEALED_TABLES: readonly SealedTable[] = [
   },
 ]
 
+/** The epoch within a sealed value; each table has an index `<table>_sealed_epoch` of it. */
+export const sealedEpoch = sql<Uint8Array>`substr(sealed, 2, 4)`
+
+/** An epoch as `sealedEpoch` gives it. */
+export function epochBytes(number: number): Uint8Array {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(number)
+  return bytes
+}
+
+/** The number of such an epoch. */
+export function epochOf(bytes: Uint8Array): number {
+  return Buffer.from(bytes).readUInt32BE()
+}
+
 /**
  * The sealed values of a table in the order of its key, at most `limit` of them.
  *
  * @param after key of the last row of the batch before; without it from the first row on
  */
-export async function sealedValues(
+export function sealedValues(
   reader: Reader,
-  { name, key, row, tenant }: SealedTable,
+  table: SealedTable,
   limit: number,
   after?: SealedValue['key'],
 ): Promise<SealedValue[]> {
-  const columns = sql.join(key.map((column) => sql.ref(column)))
+  const columns = sql.join(table.key.map((column) => sql.ref(column)))
   const isLater = after ? sql`and (${columns}) > (${sql.join(after)})` : sql``
+  return select(reader, table, sql`sealed is not null ${isLater} order by ${columns}`, limit)
+}
+
+/** Sealed values of a table that were sealed in an epoch, at most `limit` of them, in no order. */
+export function sealedValuesOf(
+  reader: Reader,
+  table: SealedTable,
+  epoch: number,
+  limit: number,
+): Promise<SealedValue[]> {
+  return select(reader, table, sql`${sealedEpoch} = ${epochBytes(epoch)}`, limit)
+}
+
+async function select(
+  reader: Reader,
+  { name, key, row, tenant }: SealedTable,
+  which: RawBuilder<unknown>,
+  limit: number,
+): Promise<SealedValue[]> {
+  const columns = sql.join(key.map((column) => sql.ref(column)))
   const { rows } = await sql<Record<string, string | number> & Omit<SealedValue, 'key'>>`
     select ${columns}, ${row} as "row", ${tenant} as tenant, sealed from ${sql.table(name)}
-    where sealed is not null ${isLater} order by ${columns} limit ${limit}`.execute(reader)
+    where ${which} limit ${limit}`.execute(reader)
   return rows.map((found) => ({
     key: key.map((column) => found[column] as string | number),
     row: found.row,

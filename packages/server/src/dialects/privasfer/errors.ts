@@ -36,6 +36,7 @@ const OF_CORE: Partial<Record<CoreErrorCode, PrivasferError>> = {
   integrity: new PrivasferError(500, 'Server Error'),
   storage_full: new PrivasferError(507, 'Insufficient Storage'),
   storage_unavailable: new PrivasferError(503, 'Service Unavailable'),
+  key_unavailable: new PrivasferError(503, 'Service Unavailable'),
 }
 
 /** A whole request may be tried again after this, when the store is out of reach. */
