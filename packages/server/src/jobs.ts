@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Core } from './core/core.ts'
+import { FOLLOW_EVERY_MS } from './core/keys/epochs.ts'
 
 const HOUR_MS = 3600 * 1000
 /** New names are found without the index too, only more slowly. */
@@ -32,6 +33,11 @@ export function startJobs(
 
 function jobs(core: Core, logger: FastifyBaseLogger, startedAt: number): Job[] {
   return [
+    {
+      name: 'follow epochs',
+      everyMs: FOLLOW_EVERY_MS,
+      run: onceAlike(() => core.epochs.follow()),
+    },
     {
       name: 'sweep',
       everyMs: HOUR_MS,
@@ -70,6 +76,22 @@ function jobs(core: Core, logger: FastifyBaseLogger, startedAt: number): Job[] {
       },
     },
   ]
+}
+
+/** Work that tells a failure once, and not again until another one or none has come. */
+function onceAlike(work: () => Promise<void>): () => Promise<void> {
+  let told: string | undefined
+  return async () => {
+    try {
+      await work()
+      told = undefined
+    } catch (error) {
+      const { message } = error as Error
+      if (message === told) return
+      told = message
+      throw error
+    }
+  }
 }
 
 function start(job: Job, logger: FastifyBaseLogger): { stop(): Promise<void> } {

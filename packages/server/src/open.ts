@@ -4,6 +4,7 @@ import { BLOB_FOLDER } from './core/blobs/blobs.ts'
 import type { BlobStore } from './core/blobs/store.ts'
 import { type Core, createCore } from './core/core.ts'
 import type { Database } from './core/database.ts'
+import { FOLLOW_EVERY_MS } from './core/keys/epochs.ts'
 import { createKeyring, openKeyring } from './core/keys/keyring.ts'
 import { openDiskStore } from './store/blobs/disk.ts'
 import { migrate, SCHEMA_VERSION, schemaVersion } from './store/database/migrate.ts'
@@ -12,6 +13,7 @@ import {
   FolderError,
   folderPaths,
   lockFolder,
+  lockKeys,
   readMarker,
   type VolumeMarker,
   writeMarker,
@@ -53,14 +55,16 @@ export async function openForServer(
     const keyring = await openKeyring(store, root)
     await store.clearUnfinished()
     const database = await openServerDatabase(file, migrate, onFailure)
+    const core = createCore({ database, store, keyring, clock, ...config })
     try {
       await bindToVolume(database, marker, store)
+      await core.epochs.start()
     } catch (error) {
       await database.close()
       throw error
     }
     return {
-      core: createCore({ database, store, keyring, clock, ...config }),
+      core,
       madeRootKey: known === undefined,
       async close() {
         await database.close()
@@ -79,29 +83,73 @@ export async function openForServer(
  * @throws FolderError, RootKeyError, KeyringError
  */
 export async function openForCommand(config: Config, clock: () => number): Promise<Opened> {
-  const marker = await readMarker(config.data)
-  const file = folderPaths(config.data).database
-  if (!marker || !databaseExists(file)) {
-    throw new FolderError(`there is no store in ${config.data}: start the server once`)
+  const marker = await markerOf(config)
+  const root = await rootKeyOf(config, marker)
+  const store = await openDiskStore(config.data)
+  const keyring = await openKeyring(store, root)
+  const database = await openCommandDatabase(folderPaths(config.data).database)
+  const core = createCore({ database, store, keyring, clock, ...config })
+  try {
+    const version = await schemaVersion(database.read)
+    if (version !== SCHEMA_VERSION) {
+      throw new FolderError(
+        `${config.data} has schema ${version ?? 'none'}, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
+      )
+    }
+    await core.epochs.start()
+  } catch (error) {
+    await database.close()
+    throw error
   }
+  // What fails here is told when the epoch is needed.
+  const follow = () => core.epochs.follow().catch(() => undefined)
+  const following = setInterval(follow, FOLLOW_EVERY_MS).unref()
+  return {
+    core,
+    madeRootKey: false,
+    close() {
+      clearInterval(following)
+      return database.close()
+    },
+  }
+}
+
+/**
+ * The same for a command that changes the keyring: one at a time.
+ *
+ * @throws FolderError, RootKeyError, KeyringError
+ */
+export async function openForKeys(config: Config, clock: () => number): Promise<Opened> {
+  await markerOf(config)
+  const unlock = lockKeys(config.data)
+  try {
+    const opened = await openForCommand(config, clock)
+    return {
+      ...opened,
+      async close() {
+        await opened.close()
+        unlock()
+      },
+    }
+  } catch (error) {
+    unlock()
+    throw error
+  }
+}
+
+/** The marker of a store that is there. @throws FolderError */
+export async function markerOf(config: Config): Promise<VolumeMarker> {
+  const marker = await readMarker(config.data)
+  if (marker && databaseExists(folderPaths(config.data).database)) return marker
+  throw new FolderError(`there is no store in ${config.data}: start the server once`)
+}
+
+/** The root key that a marker names. @throws RootKeyError when the key file holds another or is missing */
+export async function rootKeyOf(config: Config, marker: VolumeMarker): Promise<Identity> {
   const root = await readRootKey(config.rootKeyFile, config.data)
   if (!root) throw missingKey(config, marker)
   refuseOtherKey(root, marker)
-  const store = await openDiskStore(config.data)
-  const keyring = await openKeyring(store, root)
-  const database = await openCommandDatabase(file)
-  const version = await schemaVersion(database.read)
-  if (version !== SCHEMA_VERSION) {
-    await database.close()
-    throw new FolderError(
-      `${config.data} has schema ${version ?? 'none'}, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
-    )
-  }
-  return {
-    core: createCore({ database, store, keyring, clock, ...config }),
-    madeRootKey: false,
-    close: () => database.close(),
-  }
+  return root
 }
 
 /** The keyring of a store without a database: new, or interrupted before its first database. */

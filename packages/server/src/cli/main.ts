@@ -1,35 +1,42 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander'
-import { loadConfig } from '../config.ts'
+import { type Config, loadConfig } from '../config.ts'
 import { CoreError } from '../core/errors.ts'
 import { isMendable } from '../mendable.ts'
-import { openForCommand } from '../open.ts'
+import { type Opened, openForCommand, openForKeys } from '../open.ts'
 import { appCommand } from './commands/app.ts'
 import { companyCommand } from './commands/company.ts'
+import { keysCommand } from './commands/keys.ts'
 import { sessionCommand } from './commands/session.ts'
 import { tokenCommand } from './commands/token.ts'
 import { userCommand } from './commands/user.ts'
-import { createGroup, type Run } from './run.ts'
+import { createGroup, EXIT_FINDINGS, print, type Run } from './run.ts'
 
-const EXIT_FINDINGS = 1
 const EXIT_COULD_NOT_RUN = 2
 
 /** Opens the store for one command, prints its result, and closes. */
-const run: Run = async (command, work, words) => {
-  const store = await openForCommand(loadConfig(), Date.now)
-  try {
-    const result = await work(store.core)
-    const json = command.optsWithGlobals().json === true
-    process.stdout.write(`${json ? JSON.stringify(result) : words(result)}\n`)
-  } finally {
-    await store.close()
+function runner(open: (config: Config, clock: () => number) => Promise<Opened>): Run {
+  return async (command, work, words) => {
+    const store = await open(loadConfig(), Date.now)
+    try {
+      print(command, await work(store.core), words)
+    } finally {
+      await store.close()
+    }
   }
 }
+
+const run = runner(openForCommand)
 
 const program = createGroup(
   'holdfast',
   'Works on the store of a Holdfast server, beside it or while it is stopped.',
-  [userCommand, sessionCommand, tokenCommand, companyCommand, appCommand].map((make) => make(run)),
+  [
+    ...[userCommand, sessionCommand, tokenCommand, companyCommand, appCommand].map((make) =>
+      make(run),
+    ),
+    keysCommand(run, runner(openForKeys)),
+  ],
 )
 
 try {

@@ -13,6 +13,15 @@ export type Run = <T>(
   words: (result: T) => string,
 ) => Promise<void>
 
+/** Something to be mended was found, or the request was refused. */
+export const EXIT_FINDINGS = 1
+
+/** Prints what a command has to say: to a program with `--json`, otherwise to a person. */
+export function print<T>(command: Command, result: T, words: (result: T) => string): void {
+  const json = command.optsWithGlobals().json === true
+  process.stdout.write(`${json ? JSON.stringify(result) : words(result)}\n`)
+}
+
 /** A command whose errors are thrown and whose `--json` stands behind it as well as before. */
 export function createCommand(name: string, description: string): Command {
   return new Command(name)

@@ -1,3 +1,4 @@
+import type { KeyKind } from '@holdfast/seal'
 import { createDownloads, type Downloads } from './account-files/downloads.ts'
 import { type AccountFiles, createAccountFiles } from './account-files/files.ts'
 import { type AccountList, createAccountList } from './account-files/list.ts'
@@ -37,6 +38,8 @@ export interface CoreParts {
   store: BlobStore
   keyring: EpochKeyring
   clock: Clock
+  /** Of new epochs. */
+  recipient: KeyKind
   /** Content up to so many bytes lives in the database. */
   smallLimit: number
   quotaRules: QuotaRules
@@ -88,7 +91,7 @@ export function createCore(given: CoreParts): Core {
   const search = createNameSearch(keyring)
   const accountFiles = createAccountFiles({ database, keyring, clock, blobs, search })
   const pins = createPins(database, keyring, clock)
-  const epochs = createEpochs(database, keyring, clock)
+  const epochs = createEpochs(database, keyring, clock, parts.recipient)
   const company = createCompanyParts(parts, companies, blobs)
   return {
     identities,

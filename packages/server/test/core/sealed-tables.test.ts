@@ -27,6 +27,23 @@ test('every column named sealed is known, with the primary key of its table', as
   )
 })
 
+test('what an epoch has sealed is found in every table by an index', async (t) => {
+  const file = join(await testFolder(t), 'holdfast.db')
+  await (await openServerDatabase(file, migrate, assert.ifError)).close()
+  const database = new DatabaseSync(file, { readOnly: true })
+  for (const { name } of SEALED_TABLES) {
+    const plan = database
+      .prepare(`explain query plan select sealed from ${name} where substr(sealed, 2, 4) = ?`)
+      .all(Buffer.alloc(4))
+    assert.match(
+      String(plan[0]?.detail),
+      new RegExp(`^SEARCH ${name} USING INDEX ${name}_sealed_epoch `),
+      'a migration that makes a table with a sealed column makes this index',
+    )
+  }
+  database.close()
+})
+
 test('the values of each table come in batches, each value once, with its row and tenant', async (t) => {
   const file = join(await testFolder(t), 'holdfast.db')
   const database = await openServerDatabase(file, migrate, assert.ifError)

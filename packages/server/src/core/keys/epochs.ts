@@ -2,20 +2,30 @@ import type { KeyKind } from '@holdfast/seal'
 import type { Clock } from '../clock.ts'
 import type { Database, Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
-import type { Row } from '../schema.ts'
+import type { EpochState } from '../schema.ts'
 import { type EpochKeyring, type Keyring, KeyringError } from './keyring.ts'
 import { epochBytes, SEALED_TABLES, sealedEpoch } from './sealed-tables.ts'
 
 /** How long what was read just before its epoch was dropped can still be opened. */
 const FORGET_AFTER_MS = 60_000
 
+export interface EpochRecord {
+  readonly number: number
+  readonly state: EpochState
+  readonly createdAt: number
+  /** Of its identity; undefined when its keys are gone. */
+  readonly kind: KeyKind | undefined
+}
+
 /**
  * The epochs as the database records them: one is current, and everything is sealed to it. A new one
  * is announced first, so that every process has its keys before the first value is sealed to it.
  */
 export interface Epochs {
+  /** Public half and kind of the root key, which opens the keys of them all. */
+  readonly root: EpochKeyring['root']
   /** In ascending order, dropped ones too. */
-  list(): Promise<Row<'epoch'>[]>
+  list(): Promise<EpochRecord[]>
   /**
    * Takes over what the record says, when a store is opened.
    *
@@ -35,7 +45,7 @@ export interface Epochs {
    * @param pause settles when every process must have looked at the record once
    * @returns its number
    */
-  begin(kind: KeyKind, pause: () => Promise<void>): Promise<number>
+  begin(pause: () => Promise<unknown>): Promise<number>
   /**
    * Lets an epoch go that is not current and seals nothing any more, and destroys its keys.
    *
@@ -51,12 +61,25 @@ export const FOLLOW_EVERY_MS = 1000
 /** A pause that covers it, also in a process that is busy. */
 export const ANNOUNCED_FOR_MS = 3 * FOLLOW_EVERY_MS
 
-export function createEpochs(database: Database, keyring: EpochKeyring, clock: Clock): Epochs {
+/** @param kind of the identities of new epochs */
+export function createEpochs(
+  database: Database,
+  keyring: EpochKeyring,
+  clock: Clock,
+  kind: KeyKind,
+): Epochs {
   /** When this process first saw that an epoch was dropped. */
   const droppedAt = new Map<number, number>()
 
-  const list = (reader: Reader = database.read): Promise<Row<'epoch'>[]> =>
-    reader.selectFrom('epoch').selectAll().orderBy('number').execute()
+  async function list(): Promise<EpochRecord[]> {
+    const rows = await database.read.selectFrom('epoch').selectAll().orderBy('number').execute()
+    return rows.map(({ number, state, created_at }) => ({
+      number,
+      state,
+      createdAt: created_at,
+      kind: keyring.has(number) ? keyring.epoch(number).identity.kind : undefined,
+    }))
+  }
 
   function forgetInTime(number: number): void {
     if (!keyring.has(number)) return
@@ -78,7 +101,7 @@ export function createEpochs(database: Database, keyring: EpochKeyring, clock: C
     }
   }
 
-  async function announce(kind: KeyKind): Promise<number> {
+  async function announce(): Promise<number> {
     const number = 1 + Math.max(...(await list()).map((epoch) => epoch.number))
     const isStored = (await keyring.stored()).includes(number)
     if (!isStored) await keyring.create(number, kind)
@@ -126,6 +149,7 @@ export function createEpochs(database: Database, keyring: EpochKeyring, clock: C
   }
 
   return {
+    root: keyring.root,
     list,
 
     async start() {
@@ -158,8 +182,8 @@ export function createEpochs(database: Database, keyring: EpochKeyring, clock: C
       if (failure) throw failure
     },
 
-    async begin(kind, pause) {
-      const number = (await announced()) ?? (await announce(kind))
+    async begin(pause) {
+      const number = (await announced()) ?? (await announce())
       await pause()
       await activate(number)
       return number
