@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { appendFile, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
-import type { DatabaseSync } from 'node:sqlite'
 import { describe, it, type TestContext } from 'node:test'
 import { generateIdentity, open, parseIdentity, seal } from '@holdfast/seal'
 import type { StoredBlob } from '../../src/core/blobs/blobs.ts'
 import { CoreError } from '../../src/core/errors.ts'
 import { createKeeper, fileOf, keep } from '../helpers/blobs.ts'
 import { pattern } from '../helpers/bytes.ts'
-import { openTestStore, type TestStore, tamper } from '../helpers/store.ts'
+import { openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
 
 const CHUNK = 65_536
 const SEALED_CHUNK = CHUNK + 16
@@ -125,9 +124,7 @@ describe('a row of stored content', { concurrency: 4 }, () => {
     const { store, blob, bytes, keeper } = await storeWithFile(t)
     const otherBytes = pattern(SIZE, 2)
     const other = await keep(store, keeper, Buffer.from(otherBytes))
-    tamper(store.config, (database) =>
-      swapColumns(database, 'blob_part', 'sealed', blob.id, other.id),
-    )
+    await swapColumns(store, 'blob_part', 'sealed', blob.id, other.id)
     assert.equal(await assertNoWrongByte(store, blob, bytes, 'rows swapped'), 0)
 
     const [one, two] = [fileOf(store, blob.id), fileOf(store, other.id)]
@@ -143,9 +140,7 @@ describe('a row of stored content', { concurrency: 4 }, () => {
     const [a, b] = [pattern(1000, 4), pattern(1000, 5)]
     const one = await keep(store, keeper, Buffer.from(a))
     const other = await keep(store, keeper, Buffer.from(b))
-    tamper(store.config, (database) =>
-      swapColumns(database, 'small_content', 'sealed', one.id, other.id),
-    )
+    await swapColumns(store, 'small_content', 'sealed', one.id, other.id)
     assert.equal(await assertNoWrongByte(store, one, a, 'swapped'), 0)
     assert.equal(await assertNoWrongByte(store, other, b, 'swapped'), 0)
   })
@@ -154,15 +149,15 @@ describe('a row of stored content', { concurrency: 4 }, () => {
     const { store, keeper } = await storeWithFile(t)
     const bytes = pattern(1000, 4)
     const blob = await keep(store, keeper, Buffer.from(bytes))
-    const sealed = sealedOf(store, 'small_content', blob.id)
+    const sealed = await sealedOf(store, 'small_content', blob.id)
     for (const at of [0, 1, 4, 5, 16, 17, 500, sealed.length - 17, sealed.length - 1]) {
       const turned = Buffer.from(sealed)
       turned[at] = (turned[at] ?? 0) ^ 1
-      setSealed(store, 'small_content', blob.id, turned)
+      await setSealed(store, 'small_content', blob.id, turned)
       assert.equal(await assertNoWrongByte(store, blob, bytes, `byte ${at}`), 0)
     }
     for (const size of [0, 16, 33, 500, sealed.length - 1]) {
-      setSealed(store, 'small_content', blob.id, sealed.subarray(0, size))
+      await setSealed(store, 'small_content', blob.id, sealed.subarray(0, size))
       assert.equal(await assertNoWrongByte(store, blob, bytes, `cut off after ${size}`), 0)
     }
   })
@@ -171,10 +166,7 @@ describe('a row of stored content', { concurrency: 4 }, () => {
     const { store, keeper, blob, bytes } = await storeWithFile(t)
     const small = pattern(1000, 4)
     const other = await keep(store, keeper, Buffer.from(small))
-    tamper(store.config, (database) => {
-      database.exec('delete from blob_part')
-      database.exec('delete from small_content')
-    })
+    await tamper(store.config, 'delete from blob_part; delete from small_content')
     assert.equal(await assertNoWrongByte(store, blob, bytes, 'no part'), 0)
     assert.equal(await assertNoWrongByte(store, other, small, 'no small content'), 0)
   })
@@ -194,15 +186,11 @@ describe('a row of stored content', { concurrency: 4 }, () => {
   ]
   it('gives nothing after any of its columns was changed', async (t) => {
     const { store, blob, bytes } = await storeWithFile(t)
-    tamper(store.config, (database) =>
-      database.exec('create table kept as select * from blob_part'),
-    )
+    await tamper(store.config, 'create table kept as select * from blob_part')
     for (const edit of edits) {
-      tamper(store.config, (database) => database.exec(edit))
+      await tamper(store.config, edit)
       assert.equal(await assertNoWrongByte(store, blob, bytes, edit), 0)
-      tamper(store.config, (database) =>
-        database.exec('delete from blob_part; insert into blob_part select * from kept'),
-      )
+      await tamper(store.config, 'delete from blob_part; insert into blob_part select * from kept')
     }
     assert.equal(await readAll(store, blob, bytes), SIZE)
   })
@@ -212,7 +200,7 @@ describe('a row of stored content', { concurrency: 4 }, () => {
     const small = pattern(1000, 4)
     const other = await keep(store, keeper, Buffer.from(small))
     for (const size of [0, 1, CHUNK, SIZE - 1, SIZE + 1, 10 * SIZE]) {
-      tamper(store.config, (database) => database.exec(`update blob set size = ${size}`))
+      await tamper(store.config, `update blob set size = ${size}`)
       // What the row says is what a request is answered with.
       for (const [id, truth] of [
         [blob.id, bytes],
@@ -225,11 +213,10 @@ describe('a row of stored content', { concurrency: 4 }, () => {
 
   it('gives nothing after a second part was made up for it', async (t) => {
     const { store, blob, bytes } = await storeWithFile(t)
-    tamper(store.config, (database) =>
-      database.exec(
-        `insert into blob_part
+    await tamper(
+      store.config,
+      `insert into blob_part
           select blob_id, 2, plain_size, sealed_size, epoch, sealed, object || '.2' from blob_part`,
-      ),
     )
     assert.equal(await assertNoWrongByte(store, blob, bytes, 'two parts'), 0)
   })
@@ -298,31 +285,35 @@ function range(from: number, to: number, step: number): number[] {
   return Array.from({ length: Math.ceil((to - from) / step) }, (_, index) => from + index * step)
 }
 
-function swapColumns(
-  database: DatabaseSync,
+async function swapColumns(
+  { config }: TestStore,
   table: string,
   column: string,
   one: string,
   other: string,
-): void {
-  const get = database.prepare(`select ${column} as value from ${table} where blob_id = ?`)
-  const set = database.prepare(`update ${table} set ${column} = ? where blob_id = ?`)
-  const [a, b] = [get.get(one)?.value, get.get(other)?.value]
-  set.run(b as Uint8Array, one)
-  set.run(a as Uint8Array, other)
+): Promise<void> {
+  const get = `select ${column} as value from ${table} where blob_id = ?`
+  const set = `update ${table} set ${column} = ? where blob_id = ?`
+  const [a] = await rowsOf<{ value: Uint8Array }>(config, get, one)
+  const [b] = await rowsOf<{ value: Uint8Array }>(config, get, other)
+  await tamper(config, set, b?.value ?? null, one)
+  await tamper(config, set, a?.value ?? null, other)
 }
 
-function sealedOf(store: TestStore, table: string, blobId: string): Buffer {
-  const row = tamper(store.config, (database) =>
-    database.prepare(`select sealed from ${table} where blob_id = ?`).get(blobId),
-  )
+async function sealedOf(store: TestStore, table: string, blobId: string): Promise<Buffer> {
+  const row = (
+    await rowsOf(store.config, `select sealed from ${table} where blob_id = ?`, blobId)
+  )[0]
   return Buffer.from(row?.sealed as Uint8Array)
 }
 
-function setSealed(store: TestStore, table: string, blobId: string, sealed: Uint8Array): void {
-  tamper(store.config, (database) =>
-    database.prepare(`update ${table} set sealed = ? where blob_id = ?`).run(sealed, blobId),
-  )
+async function setSealed(
+  store: TestStore,
+  table: string,
+  blobId: string,
+  sealed: Uint8Array,
+): Promise<void> {
+  await tamper(store.config, `update ${table} set sealed = ? where blob_id = ?`, sealed, blobId)
 }
 
 /** The public key that blobs are sealed to, found with the root key. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Reader } from '../../src/core/database.ts'
 import { assertRefused } from '../helpers/refusals.ts'
-import { openTestStore, type TestStore, tamper } from '../helpers/store.ts'
+import { openTestStore, rowsOf, type TestStore } from '../helpers/store.ts'
 
 const NOWHERE = '00000000-0000-4000-8000-000000000000'
 
@@ -49,10 +49,9 @@ describe('a company', { concurrency: 4 }, () => {
       }),
     )
     assert.deepEqual(
-      tamper(store.config, (database) =>
-        database
-          .prepare('select id from company union all select company_id from company_member')
-          .all(),
+      await rowsOf(
+        store.config,
+        'select id from company union all select company_id from company_member',
       ),
       [],
     )
@@ -98,9 +97,7 @@ describe('an application of a company', { concurrency: 4 }, () => {
       'company_not_found',
     )
     assert.deepEqual(
-      tamper(store.config, (database) =>
-        database.prepare('select id from identity union all select id from api_token').all(),
-      ),
+      await rowsOf(store.config, 'select id from identity union all select id from api_token'),
       [],
     )
   })

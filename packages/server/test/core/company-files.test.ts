@@ -4,7 +4,7 @@ import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/re
 import type { Core } from '../../src/core/core.ts'
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { assertRefused } from '../helpers/refusals.ts'
-import { filesBelow, openTestStore, type TestStore, tamper } from '../helpers/store.ts'
+import { filesBelow, openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
 
 const DAY = 24 * 3600 * 1000
 const MIB = 1024 * 1024
@@ -146,13 +146,11 @@ test('names are nowhere in the open, announced or whole', async (t) => {
   const { core, mia, config } = place
   await create(core, mia, pattern(10))
   await core.companyUploads.begin(mia, { name: 'secret-plan.txt', mime: 'application/x-secret' })
-  tamper(config, (database) => {
-    for (const table of ['company_file', 'company_upload']) {
-      const rows = database.prepare(`select * from ${table}`).all()
-      const text = rows.map((row) => Object.values(row).map((value) => Buffer.from(String(value))))
-      assert.ok(!Buffer.concat(text.flat()).includes('secret'))
-    }
-  })
+  for (const table of ['company_file', 'company_upload']) {
+    const rows = await rowsOf(config, `select * from ${table}`)
+    const text = rows.map((row) => Object.values(row).map((value) => Buffer.from(String(value))))
+    assert.ok(!Buffer.concat(text.flat()).includes('secret'))
+  }
 })
 
 test('a part in the place of another one is an integrity error, never bytes', async (t) => {
@@ -161,12 +159,12 @@ test('a part in the place of another one is an integrity error, never bytes', as
   const { id } = await core.companyUploads.begin(mia, { totalChunks: 2 })
   await send(core, mia, id, { number: 1 }, pattern(10, 1))
   await send(core, mia, id, { number: 2 }, pattern(10, 2))
-  tamper(config, (database) => {
-    const [one, two] = database.prepare('select object from blob_part order by number').all()
-    database.exec(`update blob_part set object = '-' where number = 1`)
-    database.prepare('update blob_part set object = ? where number = 2').run(String(one?.object))
-    database.prepare('update blob_part set object = ? where number = 1').run(String(two?.object))
-  })
+  const [one, two] = await rowsOf(config, 'select object from blob_part order by number')
+  const setObject = (object: string, number: number) =>
+    tamper(config, 'update blob_part set object = ? where number = ?', object, number)
+  await setObject('-', 1)
+  await setObject(String(one?.object), 2)
+  await setObject(String(two?.object), 1)
   const { blob } = await core.companyFiles.open(mia, id)
   await assertRefused(collect(core.blobs.read(blob, 0, blob.size)), 'integrity')
 })
@@ -176,7 +174,7 @@ test('an application can overwrite a file that is damaged', async (t) => {
   const { core, mia, app, config } = place
   const { id } = await core.companyUploads.begin(mia, { totalChunks: 2 })
   for (const number of [1, 2]) await send(core, mia, id, { number }, pattern(10, number))
-  tamper(config, (database) => database.exec("update blob_part set object = object || '-gone'"))
+  await tamper(config, "update blob_part set object = object || '-gone'")
   const claim = { totalChunks: 2, totalSize: 20 }
   for (const number of [1, 2]) await send(core, app, id, { ...claim, number }, pattern(10, 9))
   const { blob } = await core.companyFiles.open(mia, id)

@@ -10,7 +10,7 @@ import { createKeeper, held, keep, LIMIT, link, NOTHING } from '../helpers/blobs
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { atOnce, epochsIn, epochsOf, openCommand, reopen } from '../helpers/epochs.ts'
 import { assertRefused } from '../helpers/refusals.ts'
-import { openStoreOf, openTestStore, type TestStore, tamper } from '../helpers/store.ts'
+import { openStoreOf, openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
 
 const killed = () => Promise.reject(new Error('killed'))
 const LARGE = 100_000
@@ -23,12 +23,12 @@ describe('a new epoch', { concurrency: 4 }, () => {
     assert.equal(await store.core.epochs.begin(atOnce), 2)
     const after = await keep(store, keeper, pattern(LARGE, 2))
     const small = await keep(store, keeper, pattern(10))
-    assert.deepEqual(epochsOf(store, 'small_content'), [2])
-    assert.deepEqual(epochsOf(store, 'identity'), [1])
+    assert.deepEqual(await epochsOf(store, 'small_content'), [2])
+    assert.deepEqual(await epochsOf(store, 'identity'), [1])
     assert.deepEqual(
-      tamper(store.config, (database) =>
-        database.prepare('select epoch from blob_part order by epoch').all(),
-      ).map(({ epoch }) => epoch),
+      (await rowsOf(store.config, 'select epoch from blob_part order by epoch')).map(
+        ({ epoch }) => epoch,
+      ),
       [1, 2],
     )
     const reopened = await reopen(t, store)
@@ -56,7 +56,7 @@ describe('a new epoch', { concurrency: 4 }, () => {
     const reopened = await reopen(t, store)
     assert.deepEqual(await epochsIn(reopened.core), ['1 current x25519', '2 announced x25519'])
     await createKeeper(reopened)
-    assert.deepEqual(epochsOf(reopened, 'identity'), [1])
+    assert.deepEqual(await epochsOf(reopened, 'identity'), [1])
     const keys = await readFile(join(store.config.data, 'keyring/2.age'))
     assert.equal(await reopened.core.epochs.begin(atOnce), 2)
     assert.deepEqual(await readFile(join(store.config.data, 'keyring/2.age')), keys)
@@ -65,7 +65,7 @@ describe('a new epoch', { concurrency: 4 }, () => {
   it('takes keys that were made before it was announced', async (t) => {
     const store = await openTestStore(t)
     await assert.rejects(store.core.epochs.begin(killed))
-    tamper(store.config, (database) => database.exec('delete from epoch where number = 2'))
+    await tamper(store.config, 'delete from epoch where number = 2')
     const reopened = await reopen(t, store)
     assert.equal(await reopened.core.epochs.begin(atOnce), 2)
   })
@@ -90,7 +90,7 @@ describe('a process beside the one that begins an epoch', { concurrency: 4 }, ()
     const command = await openCommand(t, store.config)
     await command.epochs.begin(atOnce)
     await createKeeper(store)
-    assert.deepEqual(epochsOf(store, 'identity'), [2])
+    assert.deepEqual(await epochsOf(store, 'identity'), [2])
   })
 
   it('reads what others seal to it once it has followed', async (t) => {
@@ -120,7 +120,7 @@ describe('a process beside the one that begins an epoch', { concurrency: 4 }, ()
     assert.deepEqual(await collect(store.core.blobs.read(blob, 0, LARGE)), pattern(LARGE))
     await rename(`${identity}.away`, identity)
     await keep(store, keeper, pattern(10))
-    assert.deepEqual(epochsOf(store, 'small_content'), [2])
+    assert.deepEqual(await epochsOf(store, 'small_content'), [2])
   })
 })
 
@@ -135,13 +135,13 @@ describe('somebody who can write to the data folder', { concurrency: 4 }, () => 
       join(store.config.data, 'keyring/2.columns.age'),
     )
     await writeFile(join(store.config.data, 'keyring/2.age'), planted)
-    setState(store, 2, 'announced')
+    await setState(store, 2, 'announced')
     const refusal = new KeyringError('keyring/2.age was not made with this root key')
     await assert.rejects(store.core.epochs.follow(), refusal)
     await createKeeper(store)
-    assert.deepEqual(epochsOf(store, 'identity'), [1])
-    setState(store, 1, 'old')
-    setState(store, 2, 'current')
+    assert.deepEqual(await epochsOf(store, 'identity'), [1])
+    await setState(store, 1, 'old')
+    await setState(store, 2, 'current')
     const person = { email: 'a@b.example', name: 'A' }
     await assertRefused(store.core.identities.createPerson(person), 'key_unavailable')
     await store.close()
@@ -151,12 +151,12 @@ describe('somebody who can write to the data folder', { concurrency: 4 }, () => 
   it('cannot lead a process back to an older epoch, or to none', async (t) => {
     const store = await openTestStore(t)
     await store.core.epochs.begin(atOnce)
-    setState(store, 2, 'old')
+    await setState(store, 2, 'old')
     await assertRefused(createKeeper(store), 'key_unavailable')
-    setState(store, 1, 'current')
+    await setState(store, 1, 'current')
     await store.core.epochs.follow()
     await assertRefused(createKeeper(store), 'key_unavailable')
-    assert.deepEqual(epochsOf(store, 'identity'), [])
+    assert.deepEqual(await epochsOf(store, 'identity'), [])
   })
 
   it('cannot put back an older keyring unnoticed', async (t) => {
@@ -184,7 +184,7 @@ describe('an epoch that is dropped', { concurrency: 4 }, () => {
     await store.core.epochs.begin(atOnce)
     assert.equal(await store.core.epochs.drop(1), false, 'a row')
     assert.deepEqual(await epochsIn(store.core), ['1 old x25519', '2 current x25519'])
-    tamper(store.config, (database) => database.exec('delete from identity'))
+    await tamper(store.config, 'delete from identity')
     assert.equal(await store.core.epochs.drop(1), true)
     const reopened = await reopen(t, store)
     assert.deepEqual(await epochsIn(reopened.core), ['1 dropped gone', '2 current x25519'])
@@ -220,7 +220,7 @@ describe('an epoch that is dropped', { concurrency: 4 }, () => {
   it('loses keys that a crash has left', async (t) => {
     const store = await openTestStore(t)
     await store.core.epochs.begin(atOnce)
-    setState(store, 1, 'dropped')
+    await setState(store, 1, 'dropped')
     const reopened = await reopen(t, store)
     assert.deepEqual(await epochsIn(reopened.core), ['1 dropped gone', '2 current x25519'])
     await reopened.core.epochs.finishDropping()
@@ -228,13 +228,12 @@ describe('an epoch that is dropped', { concurrency: 4 }, () => {
   })
 })
 
-function setState(store: TestStore, number: number, state: string): void {
-  tamper(store.config, (database) =>
-    database
-      .prepare(
-        `insert into epoch (number, state, created_at) values (?, ?, 0)
-         on conflict (number) do update set state = excluded.state`,
-      )
-      .run(number, state),
+async function setState(store: TestStore, number: number, state: string): Promise<void> {
+  await tamper(
+    store.config,
+    `insert into epoch (number, state, created_at) values (?, ?, 0)
+      on conflict (number) do update set state = excluded.state`,
+    number,
+    state,
   )
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { assertRefused } from '../helpers/refusals.ts'
-import { openTestStore, tamper } from '../helpers/store.ts'
+import { openTestStore, rowsOf, tamper } from '../helpers/store.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 const NOBODY = '00000000-0000-4000-8000-000000000000'
@@ -77,9 +77,9 @@ describe('a person', { concurrency: 4 }, () => {
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected') assert.equal(outcome.reason.code, 'email_taken')
     }
-    const { count } = tamper(store.config, (database) =>
-      database.prepare('select count(*) as count from identity').get(),
-    ) as { count: number }
+    const { count } = (await rowsOf(store.config, 'select count(*) as count from identity'))[0] as {
+      count: number
+    }
     assert.equal(count, 1)
   })
 
@@ -128,12 +128,11 @@ describe('a person', { concurrency: 4 }, () => {
     const store = await openTestStore(t)
     const ann = await store.core.identities.createPerson({ email: 'a@example.com', name: 'Ann' })
     const bob = await store.core.identities.createPerson({ email: 'b@example.com', name: 'Bob' })
-    tamper(store.config, (database) =>
-      database
-        .prepare(
-          'update identity set sealed = (select sealed from identity where id = ?) where id = ?',
-        )
-        .run(bob.id, ann.id),
+    await tamper(
+      store.config,
+      'update identity set sealed = (select sealed from identity where id = ?) where id = ?',
+      bob.id,
+      ann.id,
     )
     await assertRefused(store.core.identities.get(ann.id), 'integrity')
     await assertRefused(store.core.identities.getMany([ann.id, bob.id]), 'integrity')

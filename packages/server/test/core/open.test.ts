@@ -11,7 +11,7 @@ import { FolderError, folderPaths } from '../../src/store/folder.ts'
 import { RootKeyError } from '../../src/store/root-key.ts'
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { atEnd } from '../helpers/cleanup.ts'
-import { filesBelow, openStoreOf, tamper, temporaryConfig } from '../helpers/store.ts'
+import { filesBelow, openStoreOf, rowsOf, tamper, temporaryConfig } from '../helpers/store.ts'
 
 describe('the first start', { concurrency: 4 }, () => {
   it('makes the root key beside the data folder, and a keyring, marker and database in it', async (t) => {
@@ -121,10 +121,10 @@ describe('a first start that is interrupted', { concurrency: 4 }, () => {
     await (await openServer(t, config)).close()
     await writeFile(folderPaths(config.data).database, '')
     await openServer(t, config)
-    assert.deepEqual(
-      tamper(config, (database) => database.prepare('pragma auto_vacuum').get()),
-      { __proto__: null, auto_vacuum: 2 },
-    )
+    assert.deepEqual((await rowsOf(config, 'pragma auto_vacuum'))[0], {
+      __proto__: null,
+      auto_vacuum: 2,
+    })
   })
 
   it('in the middle of a keyring file is made good by the next one', async (t) => {
@@ -227,7 +227,7 @@ describe('a later start', { concurrency: 4 }, () => {
   it('is refused on a database that a newer program has migrated', async (t) => {
     const config = await temporaryConfig(t)
     await (await openServer(t, config)).close()
-    addMigration(config, '9999-later')
+    await addMigration(config, '9999-later')
     await assert.rejects(openServer(t, config), FolderError)
   })
 
@@ -290,22 +290,18 @@ describe('a command', { concurrency: 4 }, () => {
         `${config.data} has schema none, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
       ),
     )
-    assert.deepEqual(
-      tamper(config, (database) => database.prepare('select name from sqlite_master').all()),
-      [],
-    )
+    assert.deepEqual(await rowsOf(config, 'select name from sqlite_master'), [])
   })
 
   it('refuses a database of an older or a newer schema', async (t) => {
     const config = await temporaryConfig(t)
     await (await openServer(t, config)).close()
-    addMigration(config, '9999-later')
+    await addMigration(config, '9999-later')
     await assert.rejects(openForCommand(config, Date.now), FolderError, 'newer')
-    tamper(config, (database) => {
-      database.exec(
-        `delete from kysely_migration where name in ('9999-later', '${SCHEMA_VERSION}')`,
-      )
-    })
+    await tamper(
+      config,
+      `delete from kysely_migration where name in ('9999-later', '${SCHEMA_VERSION}')`,
+    )
     await assert.rejects(openForCommand(config, Date.now), FolderError, 'older')
   })
 
@@ -352,10 +348,7 @@ async function keepLargeBlob(t: TestContext, config: Config): Promise<void> {
   await close()
 }
 
-function addMigration(config: Config, name: string): void {
-  tamper(config, (database) => {
-    database
-      .prepare('insert into kysely_migration (name, timestamp) values (?, ?)')
-      .run(name, '2030-01-01T00:00:00.000Z')
-  })
+async function addMigration(config: Config, name: string): Promise<void> {
+  const at = '2030-01-01T00:00:00.000Z'
+  await tamper(config, 'insert into kysely_migration (name, timestamp) values (?, ?)', name, at)
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { PinLockedError } from '../../src/core/account-files/pins.ts'
 import { createOwner } from '../helpers/account.ts'
 import { assertRefused } from '../helpers/refusals.ts'
-import { openTestStore, tamper } from '../helpers/store.ts'
+import { openTestStore, rowsOf } from '../helpers/store.ts'
 
 const PIN = '1a2s3d'
 const HOUR = 3600 * 1000
@@ -125,11 +125,10 @@ test('neither PIN, nor key, nor address stands in the database', async (t) => {
   const ann = await createOwner(store, 'Ann', { pin: 'PINCANARY' })
   const { key } = await pins.unlock(ann.id, 'PINCANARY', '192.0.2.1')
   await assertRefused(pins.unlock(ann.id, 'WRONGCANARY', '203.0.113.77'), 'pin_wrong')
-  const rows = tamper(store.config, (database) =>
-    ['pin', 'pin_key', 'pin_failure'].flatMap((table) =>
-      database.prepare(`select * from ${table}`).all(),
-    ),
-  )
+  const tables = ['pin', 'pin_key', 'pin_failure']
+  const rows = (
+    await Promise.all(tables.map((table) => rowsOf(store.config, `select * from ${table}`)))
+  ).flat()
   assert.equal(rows.length, 4)
   const bytes = rows.flatMap((row) =>
     Object.values(row).map((value) =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { csrfTokenOf, equalSecrets, generateToken } from '../../src/core/secrets.ts'
-import { openTestStore, type TestStore, tamper } from '../helpers/store.ts'
+import { openTestStore, rowsOf, type TestStore } from '../helpers/store.ts'
 
 const DAY_MS = 24 * 3600 * 1000
 
@@ -61,9 +61,7 @@ describe('a session', { concurrency: 4 }, () => {
     store.clock.advance(DAY_MS)
     const { session } = await store.core.sessions.create(id, 1)
     assert.deepEqual(
-      tamper(store.config, (database) => database.prepare('select id from session').all()).map(
-        (row) => row.id,
-      ),
+      (await rowsOf(store.config, 'select id from session')).map((row) => row.id),
       [session.id],
     )
   })
@@ -71,7 +69,7 @@ describe('a session', { concurrency: 4 }, () => {
   it('is in the database without its token', async (t) => {
     const { store, id } = await storeWithPerson(t)
     const { token } = await store.core.sessions.create(id, 1)
-    const row = tamper(store.config, (database) => database.prepare('select * from session').get())
+    const row = (await rowsOf(store.config, 'select * from session'))[0]
     const text = Object.values(row ?? {})
       .map((value) => Buffer.from(value instanceof Uint8Array ? value : `${value}`))
       .map((bytes) => bytes.toString('latin1'))

@@ -90,10 +90,8 @@ describe('a sweep', { concurrency: 4 }, () => {
     const keeper = await createKeeper(store)
     const going = await keep(store, keeper, pattern(100_000))
     const stays = await keep(store, keeper, pattern(100_000))
-    tamper(store.config, (database) => {
-      database.prepare('delete from saved_file where blob_id = ?').run(going.id)
-      database.prepare(`update blob set state = 'deleting' where id = ?`).run(going.id)
-    })
+    await tamper(store.config, 'delete from saved_file where blob_id = ?', going.id)
+    await tamper(store.config, `update blob set state = 'deleting' where id = ?`, going.id)
     assert.deepEqual(await sweepLater(store), { ...NOTHING_DONE, finished: 1 })
     assert.deepEqual(await held(store), {
       blobs: [`${stays.id} stored`],
@@ -147,21 +145,14 @@ async function put(store: TestStore, name: string): Promise<void> {
 /** Blobs with a row and an object each, without the work of storing them; answers the objects' names. */
 async function makeRows(store: TestStore, count: number): Promise<string[]> {
   const ids = Array.from({ length: count }, () => randomUUID())
-  tamper(store.config, (database) => {
-    const insert = database.prepare(
-      `insert into blob (id, state, size, created_at) values (?, 'stored', 1, 0)`,
-    )
-    const insertPart = database.prepare(
-      `insert into blob_part (blob_id, number, plain_size, sealed_size, epoch, sealed, object)
-        values (?, 1, 1, 1, 1, x'', ?)`,
-    )
-    database.exec('begin')
-    for (const id of ids) {
-      insert.run(id)
-      insertPart.run(id, partName(id, 1))
-    }
-    database.exec('commit')
-  })
+  const values = (row: (id: string) => string) => ids.map(row).join()
+  await tamper(
+    store.config,
+    `insert into blob (id, state, size, created_at)
+      values ${values((id) => `('${id}', 'stored', 1, 0)`)};
+    insert into blob_part (blob_id, number, plain_size, sealed_size, epoch, sealed, object)
+      values ${values((id) => `('${id}', 1, 1, 1, 1, '', '${partName(id, 1)}')`)}`,
+  )
   const names = ids.map((id) => partName(id, 1))
   await Promise.all(names.map((name) => put(store, name)))
   return names

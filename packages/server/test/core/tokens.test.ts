@@ -4,7 +4,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { hashToken } from '../../src/core/secrets.ts'
 import { folderPaths } from '../../src/store/folder.ts'
 import { assertRefused } from '../helpers/refusals.ts'
-import { openTestStore, type TestStore, tamper } from '../helpers/store.ts'
+import { openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
 
 const MINUTE_MS = 60_000
 const NOBODY = '00000000-0000-4000-8000-000000000000'
@@ -97,9 +97,8 @@ describe('an API token', { concurrency: 4 }, () => {
   it('is in the database as its hash alone, and its name nowhere', async (t) => {
     const { store, id } = await storeWithPerson(t)
     const { token } = await store.core.tokens.create(id, 'a name of a token')
-    const hash = tamper(store.config, (database) =>
-      database.prepare('select token_hash from api_token').get(),
-    )?.token_hash as Uint8Array
+    const hash = (await rowsOf(store.config, 'select token_hash from api_token'))[0]
+      ?.token_hash as Uint8Array
     assert.deepEqual(Buffer.from(hash), hashToken(token))
     await store.close()
     const file = await readFile(folderPaths(store.config.data).database)
@@ -112,9 +111,7 @@ describe('an API token', { concurrency: 4 }, () => {
     const { store, id } = await storeWithPerson(t)
     const other = await store.core.identities.createPerson({ email: 'b@example.com', name: 'Bob' })
     await store.core.tokens.create(id, 'one')
-    tamper(store.config, (database) =>
-      database.prepare('update api_token set identity_id = ?').run(other.id),
-    )
+    await tamper(store.config, 'update api_token set identity_id = ?', other.id)
     await assertRefused(store.core.tokens.list(other.id), 'integrity')
   })
 })

@@ -108,6 +108,20 @@ export async function indexAll({ core }: { core: Core }): Promise<void> {
   while (await core.accountFiles.indexNames());
 }
 
+/** Names with a keyword in them, the newest first. */
+export async function foundNames(
+  { core }: { core: Core },
+  who: Owner,
+  keyword: string,
+): Promise<string[]> {
+  const query = { sort: [], keyword, trashed: 'with' as const }
+  const names: string[] = []
+  for await (const batch of core.accountList.all(who.id, query)) {
+    names.push(...batch.map(({ fullName }) => fullName))
+  }
+  return names
+}
+
 export async function list(server: Server, who: Owner, query = ''): Promise<FileJson[]> {
   const answer = await api(server, who, 'GET', `/files${query}`)
   assert.equal(answer.status, 200, `${answer.bytes}`)
@@ -133,7 +147,7 @@ export async function readyDownload(
   who: Owner,
   ...files: string[]
 ): Promise<ReadyDownload> {
-  const pinKey = unlocked(server, who)
+  const pinKey = await unlocked(server, who)
   const made = await api(server, who, 'POST', '/downloads', { json: { files } })
   assert.equal(made.status, 201, `${made.bytes}`)
   const { id } = (made.body as { data: { id: string } }).data
@@ -144,12 +158,14 @@ export async function readyDownload(
 }
 
 /** A key as a right PIN gives it. */
-function unlocked(server: TestServer, who: Owner): string {
+async function unlocked(server: TestServer, who: Owner): Promise<string> {
   const key = generateKey()
-  tamper(server.config, (database) =>
-    database
-      .prepare('insert into pin_key (key_hash, identity_id, expires_at) values (?, ?, ?)')
-      .run(hashToken(key), who.id, server.clock.now + 3600 * 1000),
+  await tamper(
+    server.config,
+    'insert into pin_key (key_hash, identity_id, expires_at) values (?, ?, ?)',
+    hashToken(key),
+    who.id,
+    server.clock.now + 3600 * 1000,
   )
   return key
 }

@@ -4,7 +4,7 @@ import { type Blobs, partName, type StoredBlob } from '../../src/core/blobs/blob
 import type { Writer } from '../../src/core/database.ts'
 import type { Sealed } from '../../src/core/schema.ts'
 import { inPieces } from './bytes.ts'
-import { filesBelow, type TestStore, tamper } from './store.ts'
+import { filesBelow, rowsOf, type TestStore } from './store.ts'
 
 export const LIMIT = 64 * 1024 * 1024
 
@@ -60,18 +60,13 @@ export interface Held {
 }
 
 export async function held(store: TestStore): Promise<Held> {
-  const found = tamper(store.config, (database) => {
-    const values = (sql: string) =>
-      database
-        .prepare(`select ${sql} order by 1`)
-        .all()
-        .map((row) => String(row.value))
-    return {
-      blobs: values(`id || ' ' || state as value from blob`),
-      parts: values(`blob_id || '.' || number as value from blob_part`),
-      small: values('blob_id as value from small_content'),
-    }
-  })
+  const values = async (sql: string) =>
+    (await rowsOf(store.config, `select ${sql} order by 1`)).map((row) => String(row.value))
+  const found = {
+    blobs: await values(`id || ' ' || state as value from blob`),
+    parts: await values(`blob_id || '.' || number as value from blob_part`),
+    small: await values('blob_id as value from small_content'),
+  }
   const files: string[] = []
   for (const folder of ['blobs', 'tmp', 'trash']) {
     const below = await filesBelow(join(store.config.data, folder))

@@ -3,7 +3,7 @@ import type { Config } from '../../src/config.ts'
 import type { Core } from '../../src/core/core.ts'
 import { openForCommand } from '../../src/open.ts'
 import { atEnd } from './cleanup.ts'
-import { openStoreOf, type TestStore, tamper } from './store.ts'
+import { openStoreOf, rowsOf, type TestStore } from './store.ts'
 
 /** A pause of no time: nobody else has the store open, or the test says what they do meanwhile. */
 export const atOnce = async (): Promise<void> => undefined
@@ -28,14 +28,11 @@ export async function epochsIn(core: Core): Promise<string[]> {
 }
 
 /** The epochs of a table's sealed values, each once. */
-export function epochsOf(store: TestStore, table: string): number[] {
-  const rows = tamper(store.config, (database) =>
-    database
-      .prepare(
-        `select distinct substr(sealed, 2, 4) as epoch from ${table}
+export async function epochsOf(store: TestStore, table: string): Promise<number[]> {
+  const rows = await rowsOf(
+    store.config,
+    `select distinct substr(sealed, 2, 4) as epoch from ${table}
          where sealed is not null order by 1`,
-      )
-      .all(),
   )
   return rows.map(({ epoch }) => Buffer.from(epoch as Uint8Array).readUInt32BE())
 }

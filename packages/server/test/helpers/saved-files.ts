@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { Server } from '../../src/server.ts'
 import { type Answer, call } from './http.ts'
 import { createBox, type SignedIn, type TestServer } from './server.ts'
-import { tamper } from './store.ts'
+import { rowsOf } from './store.ts'
 import { storedFiles } from './stored.ts'
 
 /** What the public web client sends: JSON text, not base64. */
@@ -123,19 +123,11 @@ export async function createOpenBox(
  * small. Asserts that nothing else is there: no half-deleted, unfinished or unnamed content.
  */
 export async function filesWithBytes(server: TestServer): Promise<string[]> {
-  const { blobs, parts, small } = tamper(server.config, (database) => {
-    const column = (sql: string) =>
-      database
-        .prepare(sql)
-        .all()
-        .map((row) => String(row.value))
-        .sort()
-    return {
-      blobs: column(`select id || ' ' || state as value from blob`),
-      parts: column(`select blob_id || '.' || number as value from blob_part`),
-      small: column('select blob_id as value from small_content'),
-    }
-  })
+  const column = async (sql: string) =>
+    (await rowsOf(server.config, sql)).map((row) => String(row.value))
+  const blobs = await column(`select id || ' ' || state as value from blob order by 1`)
+  const parts = await column(`select blob_id || '.' || number as value from blob_part order by 1`)
+  const small = await column('select blob_id as value from small_content order by 1')
   const onDisk = new Set(await storedFiles(server))
   assert.deepEqual(onDisk, new Set(parts), 'the disk has what the rows name')
   const ids = [...small, ...parts.map((part) => part.replace(/\.\d+$/, ''))].sort()

@@ -52,8 +52,26 @@ export async function openStoreOf(
   return { config, core: opened.core, clock, close }
 }
 
-/** Runs statements on a store's database as somebody would who has got hold of the folder. */
-export function tamper<T>(config: Config, work: (database: DatabaseSync) => T): T {
+type Value = string | number | null | Uint8Array
+
+/** Rows of a store's database, as somebody sees them who has got hold of it. In SQL `?` stands for a value. */
+export async function rowsOf<Row = Record<string, unknown>>(
+  config: Config,
+  sql: string,
+  ...values: Value[]
+): Promise<Row[]> {
+  return behind(config, (database) => database.prepare(sql).all(...values) as Row[])
+}
+
+/** Changes a store's database behind its back. Without values there may be several statements. */
+export async function tamper(config: Config, sql: string, ...values: Value[]): Promise<void> {
+  behind(config, (database) => {
+    if (values.length === 0) database.exec(sql)
+    else database.prepare(sql).run(...values)
+  })
+}
+
+function behind<T>(config: Config, work: (database: DatabaseSync) => T): T {
   const database = new DatabaseSync(folderPaths(config.data).database, { timeout: 1000 })
   try {
     return work(database)

@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { createOwner } from '../../helpers/account.ts'
 import { type Answer, call, outcome } from '../../helpers/http.ts'
 import { signIn, signInAgain, startTestServer } from '../../helpers/server.ts'
-import { tamper } from '../../helpers/store.ts'
+import { rowsOf } from '../../helpers/store.ts'
 
 interface Created {
   token: string
@@ -146,9 +146,7 @@ test('tokens are made by a session with a password only, never by another token'
 test('the database has neither a token nor its name', async (t) => {
   const { server, create } = await scene(t)
   const { token } = created(await create({ name: 'NAMECANARY' }))
-  const rows = tamper(server.config, (database) =>
-    database.prepare('select * from api_token').all(),
-  )
+  const rows = await rowsOf(server.config, 'select * from api_token')
   const text = rows
     .flatMap((row) => Object.values(row))
     .map((value) =>

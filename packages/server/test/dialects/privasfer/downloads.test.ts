@@ -23,7 +23,7 @@ import { assertSameBytes, pattern } from '../../helpers/bytes.ts'
 import { testFolder } from '../../helpers/cleanup.ts'
 import { type Answer, call, eventually, outcome, pick } from '../../helpers/http.ts'
 import { startTestServer, type TestServer } from '../../helpers/server.ts'
-import { filesBelow, tamper } from '../../helpers/store.ts'
+import { filesBelow, rowsOf, tamper } from '../../helpers/store.ts'
 
 const PIN = '1a2s3d'
 const NOT_FOUND = message(404, 'Not Found.')
@@ -57,13 +57,14 @@ async function breakOff(server: TestServer, path: string): Promise<void> {
   await eventually(() => isFree(server, path))
 }
 
-function isFree(server: TestServer, path: string): boolean {
+async function isFree(server: TestServer, path: string): Promise<boolean> {
   const [, , id = ''] = path.split('/')
-  return tamper(
+  const [row] = await rowsOf(
     server.config,
-    (database) =>
-      database.prepare('select busy_until as at from download where id = ?').get(id)?.at === 0,
+    'select busy_until as at from download where id = ?',
+    id,
   )
+  return row?.at === 0
 }
 
 async function isUsedUp(server: TestServer, path: string): Promise<boolean> {
@@ -320,17 +321,15 @@ test('bytes that are damaged are not sent, and the download is not used up', asy
   const { server, who } = await scene(t)
   const id = await file(server, who, 'the bytes')
   const { path } = await readyDownload(server, who, id)
-  const [{ sealed }] = tamper(server.config, (database) =>
-    database.prepare('select sealed from small_content').all(),
-  ) as [{ sealed: Uint8Array }]
+  const [{ sealed }] = (await rowsOf(server.config, 'select sealed from small_content')) as [
+    { sealed: Uint8Array },
+  ]
   const put = (bytes: Uint8Array) =>
-    tamper(server.config, (database) =>
-      database.prepare('update small_content set sealed = ?').run(bytes),
-    )
-  put(sealed.map((byte, at) => (at === sealed.length - 1 ? byte ^ 1 : byte)))
+    tamper(server.config, 'update small_content set sealed = ?', bytes)
+  await put(sealed.map((byte, at) => (at === sealed.length - 1 ? byte ^ 1 : byte)))
   assert.deepEqual(outcome(await call(server, 'GET', path)), message(500, 'Server Error'))
   await eventually(() => isFree(server, path))
-  put(sealed)
+  await put(sealed)
   assert.equal(String((await call(server, 'GET', path)).bytes), 'the bytes')
 })
 

@@ -16,7 +16,7 @@ import {
 } from '../../helpers/account.ts'
 import { type Answer, outcome } from '../../helpers/http.ts'
 import { startTestServer, type TestServer } from '../../helpers/server.ts'
-import { tamper } from '../../helpers/store.ts'
+import { rowsOf, tamper } from '../../helpers/store.ts'
 
 const QUIET = { HOLDFAST_API_RATE_LIMIT: '0' }
 
@@ -232,9 +232,10 @@ test('a keyword finds part of a name, before and after it was indexed', async (t
   await check()
   await indexAll(server)
   await check()
-  const [{ waiting }] = tamper(server.config, (database) =>
-    database.prepare('select count(*) as waiting from search_todo').all(),
-  ) as [{ waiting: number }]
+  const [{ waiting }] = (await rowsOf(
+    server.config,
+    'select count(*) as waiting from search_todo',
+  )) as [{ waiting: number }]
   assert.equal(waiting, 0)
 })
 
@@ -399,11 +400,10 @@ test('a record that was damaged is never shown', async (t) => {
   const { server, who } = await scene(t)
   const { id } = await stored(server, who, 'one')
   await stored(server, who, 'two')
-  tamper(server.config, (database) => {
-    database.exec(
-      `update account_file set sealed = (select sealed from account_file where id != '${id}') where id = '${id}'`,
-    )
-  })
+  await tamper(
+    server.config,
+    `update account_file set sealed = (select sealed from account_file where id != '${id}') where id = '${id}'`,
+  )
   const answers: Answer[] = []
   for (const path of ['/files', '/files?per_page=10', `/files/${id}`]) {
     answers.push(await api(server, who, 'GET', path))

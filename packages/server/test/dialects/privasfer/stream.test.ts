@@ -12,7 +12,7 @@ import {
   stored,
 } from '../../helpers/account.ts'
 import { startTestServer, type TestServer } from '../../helpers/server.ts'
-import { tamper } from '../../helpers/store.ts'
+import { rowsOf } from '../../helpers/store.ts'
 
 const COUNT = 1200
 
@@ -33,15 +33,9 @@ async function scene(
 }
 
 /** Copies the whole log into the database; says whether some reader kept anything back. */
-function checkpoint(server: TestServer): boolean {
-  return tamper(server.config, (database) => {
-    const row = database.prepare('pragma wal_checkpoint(restart)').get() as {
-      busy: number
-      log: number
-      checkpointed: number
-    }
-    return row.busy === 0 && row.log === row.checkpointed
-  })
+async function checkpoint(server: TestServer): Promise<boolean> {
+  const [row] = await rowsOf(server.config, 'pragma wal_checkpoint(restart)')
+  return row?.busy === 0 && row.log === row.checkpointed
 }
 
 test('a list holds nothing open between its batches, while files come and go', async (t) => {
@@ -66,7 +60,7 @@ test('a list holds nothing open between its batches, while files come and go', a
     const seen: string[] = []
     for await (const batch of accountList.all(who.id, { ...query, trashed: 'with' })) {
       seen.push(...batch.map(({ id }) => id))
-      assert.ok(checkpoint(server), 'no reader is in the way')
+      assert.ok(await checkpoint(server), 'no reader is in the way')
       // One more, and one of the last that were listed into the trash.
       meddled.add((await stored(server, who, 'zz new')).id)
       const last = batch.at(-1)
@@ -95,7 +89,7 @@ test('a slow reader gets a whole list, and others are not held up meanwhile', as
     const fresh = await stored(server, who, 'new in between')
     const removed = await api(server, who, 'DELETE', `/files/${fresh.id}`)
     assert.equal(removed.status, 204)
-    assert.ok(checkpoint(server))
+    assert.ok(await checkpoint(server))
   }
   assert.ok(count > 20, 'it came in pieces')
   const { data } = JSON.parse(Buffer.concat(pieces).toString()) as PageJson
@@ -119,7 +113,7 @@ test('a reader who leaves in the middle of a list does no harm', async (t) => {
     })
   }
   assert.equal(((await api(server, who, 'GET', '/files')).body as PageJson).data.length, COUNT)
-  assert.ok(checkpoint(server))
+  assert.ok(await checkpoint(server))
   const errors = server.logged.filter((line) => Number(line.level) >= 50)
   assert.deepEqual(errors, [])
 })

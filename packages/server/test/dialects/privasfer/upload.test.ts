@@ -36,7 +36,7 @@ import {
   type WirePart,
 } from '../../helpers/http.ts'
 import { startTestServer, type TestServer } from '../../helpers/server.ts'
-import { tamper } from '../../helpers/store.ts'
+import { rowsOf } from '../../helpers/store.ts'
 import { storedFiles } from '../../helpers/stored.ts'
 
 const run = promisify(execFile)
@@ -65,9 +65,10 @@ async function givenNames(server: TestServer): Promise<string[]> {
   const root = await readRootKey(config.rootKeyFile, config.data)
   assert.ok(root)
   const column = accountFileColumn(await openKeyring(await openDiskStore(config.data), root))
-  const rows = tamper(config, (database) =>
-    database.prepare('select id, owner_id, sealed from account_file order by n').all(),
-  ) as { id: string; owner_id: string; sealed: Sealed<never> }[]
+  const rows = (await rowsOf(
+    config,
+    'select id, owner_id, sealed from account_file order by n',
+  )) as { id: string; owner_id: string; sealed: Sealed<never> }[]
   return rows.map(({ id, owner_id, sealed }) => column.open(id, owner_id, sealed).givenName)
 }
 
@@ -231,13 +232,11 @@ test('the encrypted size is what lies on the disk, or in the database', async (t
   const { server, who } = await scene(t)
   for (const size of [0, 1, 65_536]) {
     const { id, encrypted_size } = await uploaded(server, who, 'small', pattern(size))
-    const [{ bytes }] = tamper(server.config, (database) =>
-      database
-        .prepare(
-          'select length(small_content.sealed) as bytes from small_content join account_file using (blob_id) where id = ?',
-        )
-        .all(id),
-    ) as [{ bytes: number }]
+    const [{ bytes }] = (await rowsOf(
+      server.config,
+      'select length(small_content.sealed) as bytes from small_content join account_file using (blob_id) where id = ?',
+      id,
+    )) as [{ bytes: number }]
     assert.equal(encrypted_size, bytes)
   }
   assert.deepEqual(await storedFiles(server), [])

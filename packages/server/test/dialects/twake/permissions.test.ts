@@ -142,8 +142,6 @@ test('who is taken out of the company sees its files no more, not even her own',
   const company = await createCompany(server)
   const mia = client(server, company, company.member)
   const { id } = resourceOf(await mia.upload(BYTES))
-  tamper(server.config, (database) =>
-    database.prepare('delete from company_member where identity_id = ?').run(company.member.id),
-  )
+  await tamper(server.config, 'delete from company_member where identity_id = ?', company.member.id)
   for (const ask of [mia.get, mia.download, mia.remove]) assert.equal((await ask(id)).status, 404)
 })
