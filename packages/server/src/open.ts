@@ -4,11 +4,13 @@ import { BLOB_FOLDER } from './core/blobs/blobs.ts'
 import type { BlobStore } from './core/blobs/store.ts'
 import { type Core, createCore } from './core/core.ts'
 import type { Database } from './core/database.ts'
+import { failpoint } from './core/failpoints.ts'
 import { FOLLOW_EVERY_MS } from './core/keys/epochs.ts'
 import { createKeyring, openKeyring } from './core/keys/keyring.ts'
 import { openDiskStore } from './store/blobs/disk.ts'
 import { migrate, SCHEMA_VERSION, schemaVersion } from './store/database/migrate.ts'
 import { databaseExists, openCommandDatabase, openServerDatabase } from './store/database/sqlite.ts'
+import { type Files, nodeFiles } from './store/files.ts'
 import {
   FolderError,
   folderPaths,
@@ -33,32 +35,39 @@ export interface Opened {
  * A wrong or missing key is found out here, before anything is served.
  *
  * @param onFailure told of failures after which nothing may be acknowledged any more
+ * @param files through which objects are kept
  * @throws FolderError, RootKeyError, KeyringError
  */
 export async function openForServer(
   config: Config,
   clock: () => number,
   onFailure: (error: Error) => void,
+  files: Files = nodeFiles,
 ): Promise<Opened> {
   const unlock = await lockFolder(config.data)
   try {
+    await failpoint('start.locked')
     let marker = await readMarker(config.data)
     const known = await readRootKey(config.rootKeyFile, config.data)
     if (!known && marker) throw missingKey(config, marker)
     const root = known ?? (await createRootKey(config.rootKeyFile, config.recipient))
+    await failpoint('start.key-read')
     marker ??= await writeMarker(config.data, root.recipient.toString())
     refuseOtherKey(root, marker)
+    await failpoint('start.marked')
 
-    const store = await openDiskStore(config.data)
+    const store = await openDiskStore(config.data, files)
     const file = folderPaths(config.data).database
     if (!databaseExists(file)) await prepareNewStore(store, root)
     const keyring = await openKeyring(store, root)
+    await failpoint('start.keyring-opened')
     await store.clearUnfinished()
     const database = await openServerDatabase(file, migrate, onFailure)
     const core = createCore({ database, store, keyring, clock, ...config })
     try {
       await bindToVolume(database, marker, store)
       await core.epochs.start()
+      await failpoint('start.bound')
     } catch (error) {
       await database.close()
       throw error

@@ -4,6 +4,7 @@ import type { Config } from './config.ts'
 import type { Core } from './core/core.ts'
 import { startJobs } from './jobs.ts'
 import { openForServer } from './open.ts'
+import { type Files, nodeFiles } from './store/files.ts'
 
 /** A server that listens. */
 export interface Server {
@@ -20,6 +21,7 @@ export interface Server {
  * Opens the store, listens, and cleans up behind earlier crashes while it already serves.
  *
  * @param onFailure told when nothing can be acknowledged any more: the process should end
+ * @param files through which objects are kept
  * @throws FolderError, RootKeyError, KeyringError
  */
 export async function startServer(
@@ -27,9 +29,10 @@ export async function startServer(
   logger: FastifyBaseLogger,
   onFailure: (error: Error) => void,
   clock: () => number = Date.now,
+  files: Files = nodeFiles,
 ): Promise<Server> {
   const startedAt = clock()
-  const store = await openForServer(config, clock, onFailure)
+  const store = await openForServer(config, clock, onFailure, files)
   try {
     const app = await buildApp(store.core, config, logger)
     const address = await app.listen({ host: config.host, port: config.port })

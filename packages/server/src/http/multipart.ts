@@ -1,6 +1,7 @@
 import { finished, type Readable } from 'node:stream'
 import { Busboy, type BusboyInstance } from '@fastify/busboy'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { failpoint } from '../core/failpoints.ts'
 import { free } from '../core/memory.ts'
 import { RequestError } from './request-error.ts'
 
@@ -128,7 +129,9 @@ export async function readForm<T>(
       watch(request, idleMs, reject)
       request.raw.pipe(parser)
     })
-    return { fields, file: await receiving }
+    const file = await receiving
+    await failpoint('form.received')
+    return { fields, file }
   } catch (error) {
     request.raw.unpipe(parser)
     taken?.destroy(error as Error)
@@ -147,6 +150,7 @@ async function* freeing(
   pieces: AsyncIterable<Uint8Array>,
   count: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
+  await failpoint('form.file-begun')
   for await (const piece of pieces) {
     count(piece.byteLength)
     yield piece

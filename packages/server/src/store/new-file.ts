@@ -1,5 +1,6 @@
 import { link, open, rename, rm } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { failpoint } from '../core/failpoints.ts'
 import { syncFolder } from './sync-folder.ts'
 
 /** What the name of a file ends with while it is being written. */
@@ -16,6 +17,7 @@ export async function writeNewFile(path: string, text: string): Promise<void> {
   // Unlike a rename this never replaces a file.
   try {
     await link(unfinished, path)
+    await failpoint('new-file.linked')
   } finally {
     await rm(unfinished)
   }
@@ -39,5 +41,6 @@ async function writeUnfinished(path: string, text: string): Promise<string> {
   } finally {
     await file.close()
   }
+  await failpoint('new-file.written')
   return unfinished
 }

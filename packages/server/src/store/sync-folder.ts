@@ -1,9 +1,13 @@
-import { mkdir, open } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { type Files, nodeFiles } from './files.ts'
 
 /** Makes names that were added to or removed from a folder durable. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
+export async function syncFolder(
+  folder: string,
+  files: Pick<Files, 'open'> = nodeFiles,
+): Promise<void> {
+  const handle = await files.open(folder, 'r')
   try {
     await handle.sync()
   } finally {

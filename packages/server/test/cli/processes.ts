@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Scope } from '../helpers/cleanup.ts'
 
 /** The root of the checkout. */
 export const ROOT = fileURLToPath(new URL('../../../../', import.meta.url))
@@ -93,13 +94,24 @@ export interface ServerProcess {
   kill(): Promise<Ended>
 }
 
+/** How a server is started, where it differs from `npm start`. */
+export interface Launch {
+  /** More flags for Node. */
+  readonly flags?: readonly string[]
+  /** Whether messages go to and fro between it and its parent. */
+  readonly channel?: boolean
+  /** The program that starts it in its turn. */
+  readonly under?: readonly string[]
+}
+
 /** Starts a server on a free port, and waits until it is ready. It is killed when `t` ends. */
 export async function startServerProcess(
-  t: { after(work: () => unknown): void },
+  t: Scope,
   given: Settings,
+  launch: Launch = {},
 ): Promise<ServerProcess> {
   const settings = { HOLDFAST_PORT: '0', ...given }
-  const child = spawnServer(settings)
+  const child = spawnServer(settings, launch)
   t.after(() => child.kill('SIGKILL'))
   const out = collect(child.stdout)
   const log = collect(child.stderr)
@@ -143,15 +155,19 @@ export async function refusedStart(settings: Settings): Promise<Ended> {
   return ended
 }
 
-export function spawnServer(settings: Settings): ChildProcess & {
+export function spawnServer(
+  settings: Settings,
+  { flags = [], channel = false, under = [] }: Launch = {},
+): ChildProcess & {
   stdout: NodeJS.ReadableStream
   stderr: NodeJS.ReadableStream
 } {
-  return spawn(process.execPath, SERVER, {
+  const [file, ...words] = [...under, process.execPath, ...flags, ...SERVER]
+  return spawn(file as string, words, {
     cwd: ROOT,
     env: environmentOf(settings),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+    stdio: channel ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe'],
+  }) as ReturnType<typeof spawnServer>
 }
 
 function startWords(): string[] {

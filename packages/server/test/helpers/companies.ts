@@ -99,7 +99,7 @@ export function resourceOf(answer: Answer): Resource {
 }
 
 /** Sends requests as one of a company. */
-export function client(server: Server, company: { id: string }, actor: Actor) {
+export function client(server: Pick<Server, 'address'>, company: { id: string }, actor: Actor) {
   const headers = bearer(actor)
   const ask = (method: string, path: string, body?: FormData, more = {}) =>
     call(server, method, path, {

@@ -22,7 +22,7 @@ export interface CallOptions {
 }
 
 export async function call(
-  server: Server,
+  server: Pick<Server, 'address'>,
   method: string,
   path: string,
   { as, headers, json, body }: CallOptions = {},
@@ -94,7 +94,7 @@ export class RawConnection {
   readonly closed: Promise<void>
   readonly #received: Buffer[] = []
 
-  constructor(server: Server) {
+  constructor(server: Pick<Server, 'address'>) {
     const { hostname, port } = new URL(server.address)
     this.socket = connect(Number(port), hostname)
     this.socket.setNoDelay(true)

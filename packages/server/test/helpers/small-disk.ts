@@ -2,8 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtemp, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
-import { atEnd } from './cleanup.ts'
+import { atEnd, type Scope } from './cleanup.ts'
 
 /**
  * A file system of so many MiB that goes with the test. Only root may mount one: without the right
@@ -12,7 +11,7 @@ import { atEnd } from './cleanup.ts'
  * @returns its folder, or undefined when the test is skipped
  */
 export async function mountSmallDisk(
-  t: TestContext,
+  t: Scope & { skip(reason: string): void },
   mebibytes: number,
 ): Promise<string | undefined> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-test-'))

@@ -3,6 +3,7 @@ import { type Blobs, type StagedBlob, type StoredBlob, sealedSizeOf } from '../b
 import type { Clock } from '../clock.ts'
 import type { Database, Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { failpoint } from '../failpoints.ts'
 import { cleanFileName } from '../file-names.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { type SealedColumn, sealedJson } from '../keys/sealed-column.ts'
@@ -239,6 +240,7 @@ export function createAccountFiles(parts: {
           return rows.length
         })
         purged += removed
+        await failpoint('records.purged')
         if (removed < PURGED_AT_ONCE) return purged
       }
     },

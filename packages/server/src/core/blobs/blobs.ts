@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import type { Clock } from '../clock.ts'
 import type { Database, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { failpoint } from '../failpoints.ts'
 import { requireEpoch } from '../keys/epochs.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import {
@@ -155,6 +156,7 @@ export function createBlobs(
         .values(partRow(partColumn, id, index + 1, part))
         .execute()
     }
+    await failpoint('blob.inserted')
   }
 
   /** @returns whether parts are left to be removed from the store */
@@ -171,6 +173,7 @@ export function createBlobs(
       .where(sql<boolean>`not exists (select 1 from company_upload where blob_id = ${blobId})`)
       .executeTakeFirst()
     if (marked.numUpdatedRows === 0n) return false
+    await failpoint('blob.released')
     const { numDeletedRows } = await writer
       .deleteFrom('small_content')
       .where('blob_id', '=', blobId)
@@ -188,7 +191,9 @@ export function createBlobs(
       .select('object')
       .where('blob_id', 'in', blobIds)
       .execute()
+    await failpoint('blob.unlinked')
     await store.remove(parts.map((part) => part.object))
+    await failpoint('blob.emptied')
     await database.write(async (writer) => {
       await writer.deleteFrom('blob_part').where('blob_id', 'in', blobIds).execute()
       await writer
@@ -313,8 +318,18 @@ export function createBlobs(
       })
     })
     const unread = replaced.filter((blobId) => !readers.outlive(blobId))
-    await removeBytes([...released, ...unread])
-    if (dropped.length > 0) await store.remove(dropped)
+    try {
+      await removeBytes([...released, ...unread])
+      if (dropped.length > 0) {
+        await failpoint('copies.replaced')
+        await store.remove(dropped)
+      }
+    } catch (cause) {
+      // Whatever it is, what the transaction made visible is not to be taken for refused.
+      throw new CoreError('storage_unavailable', 'bytes that nobody needs could not be removed', {
+        cause,
+      })
+    }
     return result
   }
 
@@ -349,6 +364,7 @@ export function createBlobs(
 
     async keep(staged, link) {
       try {
+        await failpoint('blob.staged')
         return await changing(async (writer, changes) => {
           await insert(writer, staged)
           return link(writer, changes)

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { failpoint } from '../failpoints.ts'
 import { requireEpoch } from '../keys/epochs.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedJson } from '../keys/sealed-column.ts'
@@ -94,7 +95,9 @@ export function createReceivedBlobs(
           if (size > limit) throw new CoreError('file_too_large', `more than ${limit} bytes`)
           await part.write(bytes)
         }
-        return { blobId, number, ...(await part.commit()) }
+        const staged = { blobId, number, ...(await part.commit()) }
+        await failpoint('part.staged')
+        return staged
       } catch (error) {
         await part.abort()
         throw error
@@ -120,6 +123,7 @@ export function createReceivedBlobs(
         .insertInto('blob_part')
         .values(partRow(column, part.blobId, part.number, part))
         .execute()
+      await failpoint('part.put')
     },
 
     total: (reader, blobId) =>
@@ -142,6 +146,7 @@ export function createReceivedBlobs(
         })
         .where('id', '=', blobId)
         .execute()
+      await failpoint('parts.whole')
     },
 
     async parts(reader, blobId) {

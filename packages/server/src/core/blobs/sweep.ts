@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Database } from '../database.ts'
+import { failpoint } from '../failpoints.ts'
 import { BLOB_FOLDER, type Blobs } from './blobs.ts'
 import type { BlobStore, ObjectEntry } from './store.ts'
 
@@ -36,11 +37,14 @@ export async function sweep(
   startedAt: number,
 ): Promise<SweepReport> {
   const finished = await blobs.finishDeleting()
+  await failpoint('sweep.deletions-finished')
   const { untracked, total } = await findUntracked(database, store, startedAt)
+  await failpoint('sweep.listed')
   const allowed = Math.max(ALWAYS_ALLOWED, Math.floor(total * LARGEST_SHARE))
   const suspicious = untracked.length > allowed ? untracked.length : 0
   const trashed = suspicious ? [] : untracked
   for (const name of trashed) await store.moveToTrash(name)
+  await failpoint('sweep.trashed')
   const removed = await store.emptyTrash(clock() - TRASH_KEPT_MS)
   return { finished, trashed: trashed.length, suspicious, removed }
 }

@@ -2,6 +2,7 @@ import type { BlobChanges, Blobs, StagedBlob } from '../blobs/blobs.ts'
 import type { ReceivedBlobs, StagedPart } from '../blobs/received.ts'
 import type { Database, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { failpoint } from '../failpoints.ts'
 import type { CompanyFileText } from '../schema.ts'
 import type { CompanyContent } from './content.ts'
 import type { CompanyQuota } from './quota.ts'
@@ -163,7 +164,9 @@ export function createCompanyChunks(parts: {
       { id: file.id, companyId: file.company_id },
       { blobId, chunks, text },
     )
-    if (file.blob_id) await changes.replace(file.blob_id)
+    if (!file.blob_id) return
+    await changes.replace(file.blob_id)
+    await failpoint('content.replaced')
   }
 
   function acceptContent(

@@ -2,6 +2,7 @@ import type { Blobs, Release } from '../blobs/blobs.ts'
 import type { ReceivedBlobs, ReceivedPart } from '../blobs/received.ts'
 import type { Clock } from '../clock.ts'
 import type { Database, Writer } from '../database.ts'
+import { failpoint } from '../failpoints.ts'
 import type { CompanyUploadText, Row } from '../schema.ts'
 import type { CompanyQuota } from './quota.ts'
 import {
@@ -232,7 +233,10 @@ export function createCompanyUploads(parts: {
         .where('expires_at', '<=', clock())
         .execute()
       let expired = 0
-      for (const row of rows) if (await forget(row.file_id)) expired += 1
+      for (const row of rows) {
+        if (await forget(row.file_id)) expired += 1
+        await failpoint('upload.expired')
+      }
       return expired
     },
   }

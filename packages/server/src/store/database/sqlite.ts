@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { Database, Writer } from '../../core/database.ts'
 import { CoreError } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoints.ts'
 import type { Schema } from '../../core/schema.ts'
 import { startCheckpointer } from './checkpointer.ts'
 import { openLogSync } from './log-sync.ts'
@@ -18,8 +19,9 @@ const COMMAND_BUSY_MS = 10_000
 const BUSY_DEADLINE_MS = 10_000
 
 const SQLITE_BUSY = 5
-const SQLITE_IOERR = 10
 const SQLITE_FULL = 13
+/** The file cannot be written, read or opened any more: READONLY, IOERR, CANTOPEN. */
+const SQLITE_UNAVAILABLE = [8, 10, 14]
 
 /**
  * Opens the database for the server: the one process that migrates it and keeps it open. The caller
@@ -42,6 +44,7 @@ export async function openServerDatabase(
   connection.exec('pragma wal_autocheckpoint = 0')
   const kysely = await kyselyOver(connection)
   await inOneTransaction(connection, () => migrate(kysely))
+  await failpoint('start.migrated')
   // Rows that a killed process committed but did not sync are visible; make them durable before anybody relies on them.
   connection.exec('pragma wal_checkpoint(truncate)')
   // The first write of a connection creates the log; it then stays in place until the last connection closes.
@@ -51,6 +54,7 @@ export async function openServerDatabase(
 
   const log = await openLogSync(`${file}-wal`)
   await log.synced()
+  await failpoint('start.checkpointed')
   const mutex = createMutex()
   const checkpointer = await startCheckpointer(file, mutex.exclusively, onFailure)
   const readConnection = openConnection(file, SERVER_BUSY_MS, { readOnly: true })
@@ -75,10 +79,13 @@ export async function openServerDatabase(
     async write(work) {
       if (broken) throw broken
       try {
-        return await mutex.exclusively(() => transact(kysely, work))
+        const result = await mutex.exclusively(() => transact(kysely, work))
+        await failpoint('transaction.committed')
+        return result
       } finally {
         checkpointer.written()
         await synced()
+        await failpoint('transaction.durable')
       }
     },
     async close() {
@@ -154,13 +161,17 @@ async function transact<T>(
   const deadline = Date.now() + BUSY_DEADLINE_MS
   for (let wait = 1; ; wait = Math.min(wait * 2, 50)) {
     try {
-      return await kysely.transaction().execute(work)
+      return await kysely.transaction().execute(async (writer) => {
+        const result = await work(writer)
+        await failpoint('transaction.worked')
+        return result
+      })
     } catch (error) {
       const code = sqliteCode(error)
       if (code === SQLITE_FULL) {
         throw new CoreError('storage_full', 'no space left for the database', { cause: error })
       }
-      if (code === SQLITE_IOERR) {
+      if (code !== undefined && SQLITE_UNAVAILABLE.includes(code)) {
         throw new CoreError('storage_unavailable', 'the disk of the database fails', {
           cause: error,
         })

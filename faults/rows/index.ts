@@ -1,0 +1,6 @@
+import type { Row } from '../row.ts'
+import { files } from './files.ts'
+import { kills } from './kills.ts'
+
+/** Every row of the matrix. An area is a module here that exports its rows. */
+export const ROWS: readonly Row[] = [...kills, ...files]
