@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import type { Identity } from '@holdfast/seal'
 import type { Config } from './config.ts'
+import { failpoint } from './core/failpoints.ts'
 import { openKeyring, resealKeyring } from './core/keys/keyring.ts'
 import { markerOf, rootKeyOf } from './open.ts'
 import { openDiskStore } from './store/blobs/disk.ts'
@@ -43,9 +44,12 @@ export async function changeRootKey(config: Config, file: string): Promise<Chang
       }
       const root = await rootKeyOf(config, marker)
       const next = known ?? (await createRootKey(keyFile, config.recipient))
+      await failpoint('root.made')
       await resealKeyring(store, root, [root, next])
+      await failpoint('root.both')
       await openKeyring(store, next)
       await changeMarkerRoot(config.data, marker, next.recipient.toString())
+      await failpoint('root.marked')
       await resealKeyring(store, next, [next])
       return changed(next, keyFile, known === undefined)
     } finally {

@@ -38,6 +38,18 @@ export const FAILPOINTS = {
   'sweep.trashed': 'core/blobs/sweep.ts',
   'upload.expired': 'core/company-files/uploads.ts',
   'records.purged': 'core/account-files/files.ts',
+  // Keys
+  'epoch.stored': 'core/keys/epochs.ts',
+  'epoch.announced': 'core/keys/epochs.ts',
+  'epoch.begun': 'core/keys/epochs.ts',
+  'epoch.dropped': 'core/keys/epochs.ts',
+  'rekey.noted': 'core/rekey/parts.ts',
+  'rekey.copied': 'core/rekey/parts.ts',
+  'rekey.swapped': 'core/rekey/parts.ts',
+  'rekey.columns': 'core/rekey/columns.ts',
+  'root.made': 'new-root.ts',
+  'root.both': 'new-root.ts',
+  'root.marked': 'new-root.ts',
   // A start
   'start.locked': 'open.ts',
   'start.key-read': 'open.ts',

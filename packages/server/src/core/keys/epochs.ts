@@ -2,6 +2,7 @@ import type { KeyKind } from '@holdfast/seal'
 import type { Clock } from '../clock.ts'
 import type { Database, Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { failpoint } from '../failpoints.ts'
 import type { EpochState } from '../schema.ts'
 import { type EpochKeyring, type Keyring, KeyringError } from './keyring.ts'
 import { epochBytes, SEALED_TABLES, sealedEpoch } from './sealed-tables.ts'
@@ -105,6 +106,7 @@ export function createEpochs(
     const number = 1 + Math.max(...(await list()).map((epoch) => epoch.number))
     const isStored = (await keyring.stored()).includes(number)
     if (!isStored) await keyring.create(number, kind)
+    await failpoint('epoch.stored')
     // Read back, as every process will.
     await keyring.load(number)
     await database.write((writer) =>
@@ -113,6 +115,7 @@ export function createEpochs(
         .values({ number, state: 'announced', created_at: clock() })
         .execute(),
     )
+    await failpoint('epoch.announced')
     return number
   }
 
@@ -144,8 +147,10 @@ export function createEpochs(
       return numUpdatedRows === 1n
     })
     // The record is on the disk: from here on nothing sealed to it can become visible.
-    if (isDropped) await keyring.remove(number)
-    return isDropped
+    if (!isDropped) return false
+    await failpoint('epoch.dropped')
+    await keyring.remove(number)
+    return true
   }
 
   return {
@@ -186,6 +191,7 @@ export function createEpochs(
       const number = (await announced()) ?? (await announce())
       await pause()
       await activate(number)
+      await failpoint('epoch.begun')
       return number
     },
 

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Database, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { failpoint } from '../failpoints.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedBytes } from '../keys/sealed-column.ts'
 import { type SealedTable, type SealedValue, sealedValuesOf } from '../keys/sealed-tables.ts'
@@ -54,6 +55,7 @@ export async function* resealColumns(
         }
       }),
     )
+    await failpoint('rekey.columns')
     yield opened.length
   }
   return damaged.size

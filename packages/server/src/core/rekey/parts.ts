@@ -4,6 +4,7 @@ import { createPart, readPart, type StoredPart } from '../blobs/parts.ts'
 import type { BlobStore } from '../blobs/store.ts'
 import type { Database } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { failpoint } from '../failpoints.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedJson } from '../keys/sealed-column.ts'
 import { free } from '../memory.ts'
@@ -106,16 +107,19 @@ export function createPartResealer(
     const part = storedPart(column, row)
     const object = copyName(row.blob_id, row.number)
     await note(object)
+    await failpoint('rekey.noted')
     yield BETWEEN
     const copy = await copyPart(store, keyring, part, object, pace).catch(async (error) => {
       await remove(object)
       throw error
     })
+    await failpoint('rekey.copied')
     yield BETWEEN
     const isSwapped = await swap(row, copy).catch(async (error: unknown) => {
       if (!mayBeCommitted(error)) await remove(object)
       throw error
     })
+    await failpoint('rekey.swapped')
     yield BETWEEN
     await remove(isSwapped ? row.object : object)
     yield { parts: 1, bytes: part.plainSize }
