@@ -56,7 +56,7 @@ export const SEALED_TABLES: readonly SealedTable[] = [
 ]
 
 /** The epoch within a sealed value; each table has an index `<table>_sealed_epoch` of it. */
-export const sealedEpoch = sql<Uint8Array>`substr(sealed, 2, 4)`
+export const sealedEpoch = sql<Uint8Array | null>`substr(sealed, 2, 4)`
 
 /** An epoch as `sealedEpoch` gives it. */
 export function epochBytes(number: number): Uint8Array {

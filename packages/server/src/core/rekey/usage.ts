@@ -40,8 +40,8 @@ export async function usageByEpoch(reader: Reader): Promise<Map<number, EpochUsa
       .groupBy(sealedEpoch)
       .execute()
     for (const { epoch, values } of rows) {
-      // Rows without a value.
-      if (epoch === null) continue
+      // Rows without a value, and what no epoch has sealed.
+      if (epoch?.byteLength !== 4) continue
       of(epochOf(epoch))[name === 'small_content' ? 'smallContents' : 'columns'] += values
     }
   }
