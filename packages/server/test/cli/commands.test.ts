@@ -31,6 +31,10 @@ interface TokenJson {
   token: string
   id: string
 }
+interface KeysJson {
+  root: Record<string, string>
+  epochs: Record<string, unknown>[]
+}
 interface TokensJson {
   tokens: {
     id: string
@@ -102,6 +106,31 @@ describe('commands beside a running server', { concurrency: 4 }, () => {
     await response.arrayBuffer()
     return response.status
   }
+
+  test('keys new-epoch and rekey give everything new keys, and the running server goes on', async () => {
+    const { email } = await createPerson('kay')
+    const { token } = await createToken(email, 'before')
+    const begun = await holdfastJson(settings, 'keys', 'new-epoch')
+    assert.deepEqual(begun, { epoch: 2, kind: 'x25519' })
+    const report = await holdfastJson<Record<string, number>>(settings, 'keys', 'rekey')
+    const { columns } = report
+    assert.deepEqual(report, {
+      ...{ current: 2, dropped: [1], left: [], parts: 0, bytes: 0, columns, damaged: 0 },
+    })
+    assert.ok(Number(columns) > 1)
+    const { root, epochs } = await holdfastJson<KeysJson>(settings, 'keys', 'status')
+    assertKeys(root, ['kind', 'recipient'])
+    assert.match(String(root.recipient), /^age1[a-z0-9]{58}$/)
+    assert.equal(epochs.length, 1)
+    const [epoch = {}] = epochs
+    assert.match(String(epoch.created_at), INSTANT)
+    assert.ok(Number(epoch.columns) >= Number(columns))
+    assert.deepEqual(epoch, {
+      ...{ epoch: 2, state: 'current', kind: 'x25519', created_at: epoch.created_at },
+      ...{ parts: 0, bytes: 0, small_contents: 0, columns: epoch.columns },
+    })
+    assert.equal(await statusWith(token, '/api/files'), 200)
+  })
 
   test('user create makes a person, and answers her id and address', async () => {
     const email = 'ann@example.com'

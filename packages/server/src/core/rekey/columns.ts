@@ -7,10 +7,12 @@ import { sealedBytes } from '../keys/sealed-column.ts'
 import { type SealedTable, type SealedValue, sealedValuesOf } from '../keys/sealed-tables.ts'
 import type { Pace } from './pace.ts'
 
-/** A transaction stays short, so that nobody who writes waits for long. */
-const ROWS = 64
-/** Of a table whose values are up to 64 KiB each. */
-const CONTENT_ROWS = 8
+/** A transaction stays short, so that nobody who writes waits for long: about so many bytes, … */
+const BATCH_BYTES = 256 * 1024
+/** … and rows from so many, while it is not known how large they are, … */
+const FEWEST_ROWS = 8
+/** … up to so many. */
+const MOST_ROWS = 64
 /** Values that do not open are looked at again with each batch: no more of them than this. */
 const MOST_DAMAGED = 1000
 
@@ -31,7 +33,7 @@ export async function* resealColumns(
 ): AsyncGenerator<number, number> {
   const column = sealedBytes(keyring, table.name)
   const damaged = new Set<string>()
-  const rows = table.name === 'small_content' ? CONTENT_ROWS : ROWS
+  let rows = FEWEST_ROWS
 
   function open(value: SealedValue): { value: SealedValue; plain: Uint8Array }[] {
     try {
@@ -56,6 +58,9 @@ export async function* resealColumns(
       }),
     )
     await failpoint('rekey.columns')
+    const bytes = batch.reduce((sum, { sealed }) => sum + sealed.byteLength, 0)
+    const fitting = Math.floor((BATCH_BYTES * batch.length) / bytes)
+    rows = Math.min(Math.max(fitting, FEWEST_ROWS), MOST_ROWS)
     yield opened.length
   }
   return damaged.size

@@ -2,8 +2,8 @@
 export type Pace = <T>(work: () => Promise<T>) => Promise<T>
 
 const LEAST_REST_MS = 5
-/** Of ten units of time, work takes one. */
-const REST_PER_WORK = 9
+/** Of five units of time, work takes one. */
+const REST_PER_WORK = 4
 
 /** @param pause settles after so many milliseconds */
 export function createPace(pause: (milliseconds: number) => Promise<unknown>): Pace {
