@@ -134,15 +134,16 @@ describe('keys rekey', { concurrency: 4 }, () => {
     assert.ok(damaged)
     const { blob } = await store.core.companyFiles.open(mia, damaged.id)
     await flipByte(fileOf(store, blob.id), 1000)
-    tamper(store.config, (database) =>
-      database.exec(`update company set sealed = cast(substr(sealed, 1, 20) || zeroblob(
-        length(sealed) - 20) as blob)`),
+    await tamper(
+      store.config,
+      `update company set sealed = cast(substr(sealed, 1, 20) || zeroblob(
+        length(sealed) - 20) as blob)`,
     )
     await store.core.epochs.begin(atOnce)
     const report = await finished(store.core)
     assert.deepEqual([report.dropped, report.left, report.parts, report.damaged], [[], [1], 5, 2])
-    assert.deepEqual(epochsOf(store, 'company'), [1])
-    assert.deepEqual(epochsOf(store, 'identity'), [2])
+    assert.deepEqual(await epochsOf(store, 'company'), [1])
+    assert.deepEqual(await epochsOf(store, 'identity'), [2])
     assert.deepEqual(await epochsIn(store.core), ['1 old x25519', '2 current x25519'])
     assert.deepEqual((await held(store)).files.length, 6)
   })
@@ -161,10 +162,11 @@ describe('keys rekey', { concurrency: 4 }, () => {
     const interrupted: typeof database = {
       ...database,
       async write(work) {
-        tamper(config, (other) =>
-          other
-            .prepare('update identity set sealed = ? where id = ?')
-            .run(column.seal(value.row, '', changed), value.row),
+        await tamper(
+          config,
+          'update identity set sealed = ? where id = ?',
+          column.seal(value.row, '', changed),
+          value.row,
         )
         return database.write(work)
       },
@@ -172,7 +174,7 @@ describe('keys rekey', { concurrency: 4 }, () => {
     const resealing = resealColumns(interrupted, keyring, tableOf('identity'), 1, (work) => work())
     while (!(await resealing.next()).done);
     assert.equal((await core.identities.get(value.row)).profile.displayName, 'New')
-    assert.deepEqual(epochsOf(store, 'identity'), [2])
+    assert.deepEqual(await epochsOf(store, 'identity'), [2])
   })
 })
 
@@ -252,8 +254,9 @@ async function assertRekeyed(t: TestContext, scene: Scene): Promise<void> {
   const files = await filesBelow(join(scene.store.config.data, 'keyring'))
   assert.deepEqual(files, ['2.age', '2.columns.age', 'index.age'])
   for (const { name } of SEALED_TABLES) {
+    const epochs = await epochsOf(scene.store, name)
     assert.ok(
-      epochsOf(scene.store, name).every((epoch) => epoch === 2),
+      epochs.every((epoch) => epoch === 2),
       name,
     )
   }
