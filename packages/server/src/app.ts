@@ -15,7 +15,7 @@ import { dialects } from './dialects/index.ts'
 import { answerClientError } from './http/client-error.ts'
 import { statusOf } from './http/failure.ts'
 import { acceptEmptyJson } from './http/json-body.ts'
-import { createMetrics, type Metrics } from './http/metrics.ts'
+import type { Metrics } from './http/metrics.ts'
 import { sendProblem } from './http/problem.ts'
 import { readOnAfterRefusal } from './http/unread-body.ts'
 import { validateStrictly } from './http/validation.ts'
@@ -42,6 +42,7 @@ export async function buildApp(
   core: Core,
   config: Config,
   logger: FastifyBaseLogger,
+  metrics: Metrics,
 ): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: logger,
@@ -65,7 +66,6 @@ export async function buildApp(
     return503OnClosing: true,
     forceCloseConnections: 'idle',
   })
-  const metrics = createMetrics()
   app.decorate('metrics', metrics)
   app.decorate('reportFailure', (request: FastifyRequest, error: unknown) => {
     if (error instanceof CoreError && error.code === 'integrity') metrics.integrityFailures.inc()

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import type { S3Credentials, S3Place } from './store/blobs/s3/place.ts'
 
 /** Everything that can be set, checked once at the start and never read from the environment again. */
 export interface Config {
@@ -7,6 +8,8 @@ export interface Config {
   readonly port: number
   /** Absolute path of the data folder. */
   readonly data: string
+  /** Where blobs and keyring are; undefined is the data folder. */
+  readonly blobs: S3Place | undefined
   /** Absolute path of the root key file. */
   readonly rootKeyFile: string
   readonly recipient: 'x25519' | 'hybrid'
@@ -56,9 +59,9 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
  */
 export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const read = settings(environment)
-  for (const name of ['HOLDFAST_DATABASE_URL', 'HOLDFAST_BLOBS_URL']) {
-    // Better no start than bytes in another place than the one that was asked for.
-    if (environment[name]) throw new ConfigError(`${name} is not supported by this version`)
+  if (environment.HOLDFAST_DATABASE_URL) {
+    // Better no start than rows in another place than the one that was asked for.
+    throw new ConfigError('HOLDFAST_DATABASE_URL is not supported by this version')
   }
   const host = read.text('HOLDFAST_HOST', '127.0.0.1')
   const port = read.integer('HOLDFAST_PORT', 8420, 0, 65535)
@@ -68,6 +71,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     host,
     port,
     data,
+    blobs: read.s3Place('HOLDFAST_BLOBS_URL'),
     rootKeyFile: resolve(read.text('HOLDFAST_ROOT_KEY_FILE', `${data}.key`)),
     recipient: read.choice('HOLDFAST_RECIPIENT', ['x25519', 'hybrid'], 'x25519'),
     publicUrl: read.url('HOLDFAST_PUBLIC_URL', `http://${host6}:${port}`),
@@ -90,6 +94,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   })
 }
 
+const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
+const PREFIX = /^(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\/?$/
+/** What stores at an endpoint of their own mostly do not mind. */
+const ENDPOINT_REGION = 'us-east-1'
+
 function settings(environment: NodeJS.ProcessEnv) {
   function text(name: string, fallback: string): string {
     return environment[name] || fallback
@@ -101,9 +110,59 @@ function settings(environment: NodeJS.ProcessEnv) {
     throw new ConfigError(`${name} must be a whole number from ${least} to ${most}`)
   }
 
+  /** From the variable itself or from the file that `<name>_FILE` names. */
+  function secret(name: string): string | undefined {
+    const file = environment[`${name}_FILE`]
+    if (!file) return environment[name] || undefined
+    try {
+      return readFileSync(file, 'utf8').trim() || undefined
+    } catch (error) {
+      throw new ConfigError(`${name}_FILE cannot be read`, { cause: error })
+    }
+  }
+
+  function s3Credentials(): S3Credentials | undefined {
+    const accessKeyId = secret('AWS_ACCESS_KEY_ID')
+    const secretAccessKey = secret('AWS_SECRET_ACCESS_KEY')
+    const sessionToken = secret('AWS_SESSION_TOKEN')
+    if (!accessKeyId && !secretAccessKey) return undefined
+    if (!accessKeyId || !secretAccessKey) {
+      throw new ConfigError('AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together')
+    }
+    return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) }
+  }
+
   return {
     text,
     integer,
+    secret,
+
+    /** `s3://bucket/prefix?endpoint=…&region=…`; messages never show it. */
+    s3Place(name: string): S3Place | undefined {
+      const value = environment[name]
+      if (!value) return undefined
+      const url = URL.canParse(value) ? new URL(value) : undefined
+      if (url?.protocol !== 's3:' || !BUCKET.test(url.host) || !PREFIX.test(url.pathname)) {
+        throw new ConfigError(`${name} must be like s3://bucket/prefix`)
+      }
+      if (url.username || url.password) {
+        throw new ConfigError(`${name} holds credentials: they belong into the AWS variables`)
+      }
+      const { endpoint, region: given, ...others } = Object.fromEntries(url.searchParams)
+      for (const other of Object.keys(others)) {
+        throw new ConfigError(`${name} knows endpoint and region, not ${other}`)
+      }
+      const region = given || environment.AWS_REGION || environment.AWS_DEFAULT_REGION
+      if (!region && !endpoint) throw new ConfigError(`${name} needs a region`)
+      const path = url.pathname.replace(/^\/|\/$/g, '')
+      return {
+        bucket: url.host,
+        prefix: path && `${path}/`,
+        endpoint: endpoint && endpointAddress(name, endpoint),
+        region: region || ENDPOINT_REGION,
+        credentials: s3Credentials(),
+      }
+    },
 
     /** MiB, answered in bytes; undefined when it is not set. */
     optionalMb(name: string): number | undefined {
@@ -139,16 +198,13 @@ function settings(environment: NodeJS.ProcessEnv) {
         .split(/[\s,]+/)
         .filter((entry) => entry !== '')
     },
-
-    /** From the variable itself or from the file that `<name>_FILE` names. */
-    secret(name: string): string | undefined {
-      const file = environment[`${name}_FILE`]
-      if (!file) return environment[name] || undefined
-      try {
-        return readFileSync(file, 'utf8').trim() || undefined
-      } catch (error) {
-        throw new ConfigError(`${name}_FILE cannot be read`, { cause: error })
-      }
-    },
   }
+}
+
+function endpointAddress(name: string, value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (url && /^https?:$/.test(url.protocol) && !url.username && !url.password && !url.search) {
+    return value.replace(/\/+$/, '')
+  }
+  throw new ConfigError(`${name} needs an http or https address as its endpoint`)
 }

@@ -47,6 +47,11 @@ function jobs(core: Core, logger: FastifyBaseLogger, startedAt: number): Job[] {
       },
     },
     {
+      name: 'clear unfinished',
+      everyMs: HOUR_MS,
+      run: () => core.clearUnfinished(),
+    },
+    {
       name: 'purge',
       everyMs: HOUR_MS,
       async run() {

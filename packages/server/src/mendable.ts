@@ -1,13 +1,14 @@
 import { ConfigError } from './config.ts'
 import { KeyringError } from './core/keys/keyring.ts'
+import { BucketError } from './store/blobs/s3/store.ts'
 import { FolderError } from './store/folder.ts'
 import { RootKeyError } from './store/root-key.ts'
 
-const KINDS = [ConfigError, FolderError, RootKeyError, KeyringError]
+const KINDS = [ConfigError, FolderError, BucketError, RootKeyError, KeyringError]
 
 /**
  * Whether a start failed for a reason that the operator mends, by what the message says: a setting,
- * a folder, a key, or what the operating system refused (a port that is taken, missing permission).
+ * a folder, a bucket, a key, or what the operating system refused (a port that is taken, missing permission).
  * Anything else is a bug and is shown whole.
  */
 export function isMendable(error: unknown): error is Error {

@@ -3,8 +3,8 @@ import type { Identity } from '@holdfast/seal'
 import type { Config } from './config.ts'
 import { failpoint } from './core/failpoints.ts'
 import { openKeyring, resealKeyring } from './core/keys/keyring.ts'
-import { markerOf, rootKeyOf } from './open.ts'
-import { openDiskStore } from './store/blobs/disk.ts'
+import { markerOf, openStore, rootKeyOf } from './open.ts'
+import { changeStoreMarker, requireSameVolume } from './store/blobs/volume.ts'
 import { changeMarkerRoot, lockFolder, lockKeys } from './store/folder.ts'
 import { createRootKey, readRootKey } from './store/root-key.ts'
 
@@ -37,8 +37,10 @@ export async function changeRootKey(config: Config, file: string): Promise<Chang
     try {
       const known = await readRootKey(keyFile, config.data)
       const marker = await markerOf(config)
-      const store = await openDiskStore(config.data)
+      const store = await openStore(config)
+      if (config.blobs) await requireSameVolume(store, marker)
       if (known?.recipient.toString() === marker.root) {
+        if (config.blobs) await changeStoreMarker(store, marker)
         await resealKeyring(store, known, [known])
         return changed(known, keyFile, false)
       }
@@ -49,6 +51,7 @@ export async function changeRootKey(config: Config, file: string): Promise<Chang
       await failpoint('root.both')
       await openKeyring(store, next)
       await changeMarkerRoot(config.data, marker, next.recipient.toString())
+      if (config.blobs) await changeStoreMarker(store, await markerOf(config))
       await failpoint('root.marked')
       await resealKeyring(store, next, [next])
       return changed(next, keyFile, known === undefined)

@@ -8,6 +8,9 @@ import { failpoint } from './core/failpoints.ts'
 import { FOLLOW_EVERY_MS } from './core/keys/epochs.ts'
 import { createKeyring, openKeyring } from './core/keys/keyring.ts'
 import { openDiskStore } from './store/blobs/disk.ts'
+import type { Observe } from './store/blobs/s3/attempts.ts'
+import { openS3Store } from './store/blobs/s3/store.ts'
+import { claimStore, requireEmpty, requireSameVolume } from './store/blobs/volume.ts'
 import { migrate, SCHEMA_VERSION, schemaVersion } from './store/database/migrate.ts'
 import { databaseExists, openCommandDatabase, openServerDatabase } from './store/database/sqlite.ts'
 import { type Files, nodeFiles } from './store/files.ts'
@@ -35,19 +38,30 @@ export interface Opened {
  * A wrong or missing key is found out here, before anything is served.
  *
  * @param onFailure told of failures after which nothing may be acknowledged any more
- * @param files through which objects are kept
- * @throws FolderError, RootKeyError, KeyringError
+ * @param files through which objects on a disk are kept
+ * @param observe told of every request to a bucket
+ * @throws FolderError, RootKeyError, KeyringError, BucketError
  */
 export async function openForServer(
   config: Config,
   clock: () => number,
   onFailure: (error: Error) => void,
   files: Files = nodeFiles,
+  observe?: Observe,
 ): Promise<Opened> {
   const unlock = await lockFolder(config.data)
+  const opened: { close(): Promise<void> }[] = []
+  async function close(): Promise<void> {
+    for (const each of opened.reverse()) await each.close()
+    unlock()
+  }
   try {
     await failpoint('start.locked')
     let marker = await readMarker(config.data)
+    const store = await openStore(config, files, observe)
+    opened.push(store)
+    // Before a root key is made for nothing.
+    if (config.blobs && !marker) await requireEmpty(store)
     const known = await readRootKey(config.rootKeyFile, config.data)
     if (!known && marker) throw missingKey(config, marker)
     const root = known ?? (await createRootKey(config.rootKeyFile, config.recipient))
@@ -56,34 +70,35 @@ export async function openForServer(
     refuseOtherKey(root, marker)
     await failpoint('start.marked')
 
-    const store = await openDiskStore(config.data, files)
     const file = folderPaths(config.data).database
-    if (!databaseExists(file)) await prepareNewStore(store, root)
+    const isNew = !databaseExists(file)
+    if (config.blobs) await (isNew ? claimStore : requireSameVolume)(store, marker)
+    if (isNew) await prepareNewStore(store, root)
     const keyring = await openKeyring(store, root)
     await failpoint('start.keyring-opened')
-    await store.clearUnfinished()
+    // Who else writes into a bucket is found out by a job.
+    if (!config.blobs) await store.clearUnfinished()
     const database = await openServerDatabase(file, migrate, onFailure)
+    opened.push(database)
     const core = createCore({ database, store, keyring, clock, ...config })
-    try {
-      await bindToVolume(database, marker, store)
-      await core.epochs.start()
-      await failpoint('start.bound')
-    } catch (error) {
-      await database.close()
-      throw error
-    }
-    return {
-      core,
-      madeRootKey: known === undefined,
-      async close() {
-        await database.close()
-        unlock()
-      },
-    }
+    await bindToVolume(database, marker, store)
+    await core.epochs.start()
+    await failpoint('start.bound')
+    return { core, madeRootKey: known === undefined, close }
   } catch (error) {
-    unlock()
+    await close()
     throw error
   }
+}
+
+/** Where a store keeps its blobs and keyring: in its data folder, or in a bucket. @throws BucketError */
+export async function openStore(
+  config: Config,
+  files: Files = nodeFiles,
+  observe?: Observe,
+): Promise<BlobStore> {
+  if (!config.blobs) return openDiskStore(config.data, files)
+  return openS3Store(config.blobs, observe && { observe })
 }
 
 /**
@@ -94,11 +109,18 @@ export async function openForServer(
 export async function openForCommand(config: Config, clock: () => number): Promise<Opened> {
   const marker = await markerOf(config)
   const root = await rootKeyOf(config, marker)
-  const store = await openDiskStore(config.data)
-  const keyring = await openKeyring(store, root)
-  const database = await openCommandDatabase(folderPaths(config.data).database)
-  const core = createCore({ database, store, keyring, clock, ...config })
+  const opened: { close(): Promise<void> }[] = []
+  async function close(): Promise<void> {
+    for (const each of opened.reverse()) await each.close()
+  }
   try {
+    const store = await openStore(config)
+    opened.push(store)
+    if (config.blobs) await requireSameVolume(store, marker)
+    const keyring = await openKeyring(store, root)
+    const database = await openCommandDatabase(folderPaths(config.data).database)
+    opened.push(database)
+    const core = createCore({ database, store, keyring, clock, ...config })
     const version = await schemaVersion(database.read)
     if (version !== SCHEMA_VERSION) {
       throw new FolderError(
@@ -106,20 +128,14 @@ export async function openForCommand(config: Config, clock: () => number): Promi
       )
     }
     await core.epochs.start()
+    // What fails here is told when the epoch is needed.
+    const follow = () => core.epochs.follow().catch(() => undefined)
+    const following = setInterval(follow, FOLLOW_EVERY_MS).unref()
+    opened.push({ close: async () => clearInterval(following) })
+    return { core, madeRootKey: false, close }
   } catch (error) {
-    await database.close()
+    await close()
     throw error
-  }
-  // What fails here is told when the epoch is needed.
-  const follow = () => core.epochs.follow().catch(() => undefined)
-  const following = setInterval(follow, FOLLOW_EVERY_MS).unref()
-  return {
-    core,
-    madeRootKey: false,
-    close() {
-      clearInterval(following)
-      return database.close()
-    },
   }
 }
 
@@ -171,7 +187,7 @@ async function prepareNewStore(store: BlobStore, root: Identity): Promise<void> 
 /** A database that knows no blob would give them all to the sweep. */
 async function refuseBlobs(store: BlobStore): Promise<void> {
   for await (const _ of store.list(BLOB_FOLDER)) {
-    throw new FolderError('the data folder holds blobs but no database: restore holdfast.db')
+    throw new FolderError('there are blobs but no database: restore holdfast.db')
   }
 }
 

@@ -2,8 +2,10 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
 import type { Config } from './config.ts'
 import type { Core } from './core/core.ts'
+import { createMetrics } from './http/metrics.ts'
 import { startJobs } from './jobs.ts'
 import { openForServer } from './open.ts'
+import type { Observe } from './store/blobs/s3/attempts.ts'
 import { type Files, nodeFiles } from './store/files.ts'
 
 /** A server that listens. */
@@ -21,8 +23,8 @@ export interface Server {
  * Opens the store, listens, and cleans up behind earlier crashes while it already serves.
  *
  * @param onFailure told when nothing can be acknowledged any more: the process should end
- * @param files through which objects are kept
- * @throws FolderError, RootKeyError, KeyringError
+ * @param files through which objects on a disk are kept
+ * @throws FolderError, RootKeyError, KeyringError, BucketError
  */
 export async function startServer(
   config: Config,
@@ -32,9 +34,12 @@ export async function startServer(
   files: Files = nodeFiles,
 ): Promise<Server> {
   const startedAt = clock()
-  const store = await openForServer(config, clock, onFailure, files)
+  const metrics = createMetrics()
+  const observe: Observe = (operation, outcome, seconds) =>
+    metrics.bucketRequests.observe({ operation, outcome }, seconds)
+  const store = await openForServer(config, clock, onFailure, files, observe)
   try {
-    const app = await buildApp(store.core, config, logger)
+    const app = await buildApp(store.core, config, logger, metrics)
     const address = await app.listen({ host: config.host, port: config.port })
     const jobs = startJobs(store.core, logger, startedAt)
     return {

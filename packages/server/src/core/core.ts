@@ -76,6 +76,10 @@ export interface Core {
   readonly clock: Clock
   /** @param startedAt milliseconds since the epoch; objects that are younger are left alone */
   sweep(startedAt: number): Promise<SweepReport>
+  /** Removes what unfinished uploads of other processes left in the store. For the server alone. */
+  clearUnfinished(): Promise<void>
+  /** @throws CoreError storage_unavailable when stored bytes are out of reach */
+  checkStore(): Promise<void>
 }
 
 export function createCore(given: CoreParts): Core {
@@ -124,6 +128,8 @@ export function createCore(given: CoreParts): Core {
     rekey: createRekey(database, store, keyring, epochs),
     clock,
     sweep: (startedAt) => sweep(database, store, blobs, clock, startedAt),
+    clearUnfinished: () => store.clearUnfinished(),
+    checkStore: () => store.check(),
   }
 }
 

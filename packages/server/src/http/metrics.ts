@@ -1,10 +1,12 @@
-import { Counter, collectDefaultMetrics, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
 
 /** What an operator should be woken for, in the text format of Prometheus. */
 export interface Metrics {
   readonly registry: Registry
   /** Stored bytes that were not what was written. */
   readonly integrityFailures: Counter
+  /** Seconds that requests to a bucket took, by operation and outcome: ok, refused or failed. */
+  readonly bucketRequests: Histogram<'operation' | 'outcome'>
 }
 
 export function createMetrics(): Metrics {
@@ -15,5 +17,12 @@ export function createMetrics(): Metrics {
     help: 'Reads of stored bytes or columns that were not what was written',
     registers: [registry],
   })
-  return { registry, integrityFailures }
+  const bucketRequests = new Histogram({
+    name: 'holdfast_bucket_request_seconds',
+    help: 'Seconds until the bucket answered; failed requests are tried again',
+    labelNames: ['operation', 'outcome'] as const,
+    buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 60],
+    registers: [registry],
+  })
+  return { registry, integrityFailures, bucketRequests }
 }

@@ -59,7 +59,8 @@ function comesBeforeMarker(entry: string): boolean {
   return entry.startsWith(LOCK) || entry === 'lost+found' || entry === MARKER + UNFINISHED
 }
 
-function parseMarker(text: string): VolumeMarker | undefined {
+/** Undefined when it is none. */
+export function parseMarker(text: string): VolumeMarker | undefined {
   try {
     const { format, volume, root } = JSON.parse(text) as Partial<VolumeMarker>
     if (typeof format === 'number' && typeof volume === 'string' && typeof root === 'string') {

@@ -7,6 +7,13 @@ import { testFolder } from '../helpers/cleanup.ts'
 import { refusedStart } from './processes.ts'
 
 const MIB = 1024 * 1024
+const BUCKET = {
+  bucket: 'files',
+  prefix: '',
+  endpoint: undefined,
+  region: 'us-east-1',
+  credentials: undefined,
+}
 
 describe('settings', () => {
   test('nothing is set', () => {
@@ -14,6 +21,7 @@ describe('settings', () => {
       host: '127.0.0.1',
       port: 8420,
       data: resolve('data'),
+      blobs: undefined,
       rootKeyFile: resolve('data.key'),
       recipient: 'x25519',
       publicUrl: 'http://127.0.0.1:8420',
@@ -72,6 +80,33 @@ describe('settings', () => {
     [{ HOLDFAST_UPLOAD_EXPIRY: '12h' }, { uploadExpiry: 12 * 3600 * 1000 }],
     [{ HOLDFAST_METRICS_TOKEN: 'opensesame' }, { metricsToken: 'opensesame' }],
     [{ HOLDFAST_LOG_LEVEL: 'warn' }, { logLevel: 'warn' }],
+    [
+      { HOLDFAST_BLOBS_URL: 's3://files?region=eu-west-3' },
+      { blobs: { ...BUCKET, prefix: '', endpoint: undefined, region: 'eu-west-3' } },
+    ],
+    [
+      { HOLDFAST_BLOBS_URL: 's3://files/', AWS_REGION: 'eu-west-3' },
+      { blobs: { ...BUCKET, prefix: '', endpoint: undefined, region: 'eu-west-3' } },
+    ],
+    [
+      { HOLDFAST_BLOBS_URL: 's3://files/teams/one/?endpoint=http://127.0.0.1:7480/' },
+      { blobs: { ...BUCKET, prefix: 'teams/one/', endpoint: 'http://127.0.0.1:7480' } },
+    ],
+    [
+      {
+        HOLDFAST_BLOBS_URL: 's3://files?region=here',
+        AWS_ACCESS_KEY_ID: 'id',
+        AWS_SECRET_ACCESS_KEY: 'secret',
+        AWS_SESSION_TOKEN: 'token',
+      },
+      {
+        blobs: {
+          ...BUCKET,
+          region: 'here',
+          credentials: { accessKeyId: 'id', secretAccessKey: 'secret', sessionToken: 'token' },
+        },
+      },
+    ],
     // Set to nothing is not set: what compose files and unit files do with empty variables.
     [
       { HOLDFAST_PORT: '', HOLDFAST_RECIPIENT: '', HOLDFAST_DATABASE_URL: '' },
@@ -102,7 +137,19 @@ describe('settings', () => {
     HOLDFAST_METRICS_TOKEN_FILE: ['/nonexistent/token'],
     HOLDFAST_LOG_LEVEL: ['loud'],
     HOLDFAST_DATABASE_URL: ['postgres://example.com/holdfast'],
-    HOLDFAST_BLOBS_URL: ['s3://bucket/prefix'],
+    HOLDFAST_BLOBS_URL: [
+      '/srv/blobs',
+      'https://bucket.example.com',
+      's3://bucket',
+      's3://b?region=here',
+      's3://Bucket?region=here',
+      's3://bucket/a//b?region=here',
+      's3://bucket/../b%2f?region=here',
+      's3://id:secret@bucket?region=here',
+      's3://bucket?region=here&path-style=1',
+      's3://bucket?endpoint=127.0.0.1:7480',
+      's3://bucket?endpoint=http://id:secret@127.0.0.1:7480',
+    ],
   }
   for (const [name, values] of Object.entries(REFUSED)) {
     test(`refused: ${name}=${values.join(' or ')}`, () => {
@@ -120,6 +167,16 @@ describe('settings', () => {
     const file = join(await testFolder(t), 'token')
     await writeFile(file, 'from the file\n')
     assert.equal(loadConfig({ HOLDFAST_METRICS_TOKEN_FILE: file }).metricsToken, 'from the file')
+  })
+
+  test('half of the credentials is none', () => {
+    const HOLDFAST_BLOBS_URL = 's3://bucket?region=here'
+    for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']) {
+      assert.throws(
+        () => loadConfig({ HOLDFAST_BLOBS_URL, [name]: 'x' }),
+        new ConfigError('AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together'),
+      )
+    }
   })
 
   test('the server refuses each of them with exit code 2, and makes nothing', async (t) => {

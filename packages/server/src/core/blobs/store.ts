@@ -1,10 +1,20 @@
 /**
- * Where sealed objects are kept: a folder on a disk. Names are slash-separated paths of lower-case
- * letters, digits, dots and dashes; an object is written once and never changed.
+ * Where sealed objects are kept: a folder on a disk, or a bucket. Names are slash-separated paths of
+ * lower-case letters, digits, dots and dashes; an object is written once and never changed, but for
+ * the few that `replace` writes.
  */
 export interface BlobStore {
+  /** Bytes of the largest object that it takes; undefined where there is no limit. */
+  readonly largestObject: number | undefined
+  /**
+   * Milliseconds for which an object that no row names may still be wanted by another process that
+   * writes to the same place; 0 where there is none.
+   */
+  readonly writerGrace: number
   /** Begins a new object. Nothing is visible under `name` before `commit`. */
   create(name: string): Promise<ObjectWriter>
+  /** Writes a small object, in the place of one that may be there: one of them is, at every moment. */
+  replace(name: string, bytes: Uint8Array): Promise<void>
   /** @throws CoreError file_not_found when there is no object of that name */
   open(name: string): Promise<ObjectReader>
   /** Removes objects; those that are gone already are no error. Durable when it settles. */
@@ -18,8 +28,11 @@ export interface BlobStore {
   moveToTrash(name: string): Promise<void>
   /** Removes for good what went to the trash before `before`; answers how many. */
   emptyTrash(before: number): Promise<number>
-  /** Removes what unfinished writers of earlier processes left. */
+  /** Removes what unfinished writers of other processes left. For the server alone, at any time. */
   clearUnfinished(): Promise<void>
+  /** @throws CoreError storage_unavailable when the place cannot be reached */
+  check(): Promise<void>
+  close(): Promise<void>
 }
 
 export interface ObjectWriter {

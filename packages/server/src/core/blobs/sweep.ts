@@ -66,7 +66,7 @@ async function findUntracked(
 
   for await (const entry of store.list(BLOB_FOLDER)) {
     total += 1
-    if (entry.changedAt >= startedAt) continue
+    if (entry.changedAt >= startedAt - store.writerGrace) continue
     batch.push(entry)
     if (batch.length >= BATCH) await check()
   }

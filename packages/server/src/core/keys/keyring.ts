@@ -217,9 +217,7 @@ async function putEntry(
 ): Promise<void> {
   const lines = [...roots.map((root) => authentication(root, name, value)), value]
   const recipients = roots.map((root) => root.recipient)
-  const writer = await store.create(name)
-  await writer.write([seal(recipients, Buffer.from(`${lines.join('\n')}\n`))])
-  await writer.commit()
+  await store.replace(name, seal(recipients, Buffer.from(`${lines.join('\n')}\n`)))
 }
 
 async function getEntry(store: BlobStore, root: Identity, name: string): Promise<string> {

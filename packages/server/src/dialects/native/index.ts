@@ -40,10 +40,13 @@ async function ownRoutes(app: FastifyInstance, options: DialectOptions): Promise
   otherMethods.finish()
 }
 
-function operatorRoutes(app: FastifyInstance, { settings }: DialectOptions): void {
+function operatorRoutes(app: FastifyInstance, { core, settings }: DialectOptions): void {
   app.get('/health/live', async () => ({ status: 'ok' }))
   // The server listens once the store is open and its keys are known to fit.
-  app.get('/health/ready', async () => ({ status: 'ok' }))
+  app.get('/health/ready', async () => {
+    await core.checkStore()
+    return { status: 'ok' }
+  })
 
   app.get('/metrics', async (request, reply) => {
     const given = bearerToken(request) ?? ''

@@ -20,6 +20,8 @@ export async function openDiskStore(root: string, files: Files = nodeFiles): Pro
   const unfinished = join(root, 'tmp')
   const trash = join(root, 'trash')
   const knownFolders = new Set<string>()
+  /** Unfinished files of this process. */
+  const own = new Set<string>()
 
   /** Makes a folder and its parents, each durable in its own parent. */
   async function ensureFolder(folder: string): Promise<void> {
@@ -30,13 +32,27 @@ export async function openDiskStore(root: string, files: Files = nodeFiles): Pro
     knownFolders.add(folder)
   }
 
+  async function create(name: string): Promise<ObjectWriter> {
+    const target = join(root, name)
+    const temporary = join(unfinished, randomUUID())
+    await ensureFolder(unfinished)
+    await ensureFolder(dirname(target))
+    own.add(temporary)
+    return createWriter(files, temporary, target, () => own.delete(temporary))
+  }
+
   return {
-    create: (name) =>
+    // A file system's own limit is beyond all that is sent.
+    largestObject: undefined,
+    writerGrace: 0,
+
+    create: (name) => translating(() => create(name)),
+
+    replace: (name, bytes) =>
       translating(async () => {
-        const target = join(root, name)
-        await ensureFolder(unfinished)
-        await ensureFolder(dirname(target))
-        return createWriter(files, join(unfinished, randomUUID()), target)
+        const writer = await create(name)
+        await writer.write([bytes])
+        await writer.commit()
       }),
 
     open: (name) => translating(() => openReader(files, join(root, name))),
@@ -89,18 +105,31 @@ export async function openDiskStore(root: string, files: Files = nodeFiles): Pro
     clearUnfinished: () =>
       translating(async () => {
         for await (const file of filesBelow(files, unfinished)) {
+          if (own.has(file)) continue
           await files.unlink(file).catch(ignore('ENOENT'))
           await failpoint('unfinished.removed')
         }
       }),
+
+    check: () =>
+      translating(async () => {
+        await files.stat(root)
+      }),
+
+    async close() {},
   }
 }
 
-/** @param temporary where the bytes go until they are whole; @param target their name afterwards */
+/**
+ * @param temporary where the bytes go until they are whole
+ * @param target their name afterwards
+ * @param end called when nothing is at `temporary` any more
+ */
 async function createWriter(
   files: Files,
   temporary: string,
   target: string,
+  end: () => void,
 ): Promise<ObjectWriter> {
   const file = await files.open(temporary, 'wx', 0o600)
   const inFlight = new Set<Promise<void>>()
@@ -155,6 +184,7 @@ async function createWriter(
         await file.close()
         await files.rename(temporary, target)
         named = true
+        end()
         await failpoint('object.renamed')
         await syncFolder(dirname(target), files)
         await failpoint('object.durable')
@@ -165,6 +195,7 @@ async function createWriter(
       await file.close().catch(() => undefined)
       // What a failing disk does not give up now goes at the next start, or with a sweep.
       await files.unlink(named ? target : temporary).catch(() => undefined)
+      end()
     },
   }
 }

@@ -1,0 +1,99 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import type { S3Place } from '../packages/server/src/store/blobs/s3/place.ts'
+
+const SCRIPTS = fileURLToPath(new URL('../scripts/engines/', import.meta.url))
+const PROGRAMS = ['ceph-mon', 'ceph-osd', 'radosgw', 'curl']
+/** The gateway's, the monitor's and the storage daemon's ports lie within so many. */
+const PORTS = 200
+const REGION = 'us-east-1'
+
+export const CREDENTIALS = { accessKeyId: 'testaccess', secretAccessKey: 'testsecret12345678' }
+
+/** A Ceph that runs for one file of tests. */
+export interface Ceph {
+  readonly endpoint: string
+  /** Its folder, for `ceph` and `radosgw-admin`. */
+  readonly folder: string
+  readonly bucket: string
+  /** For what a store of ours does not do. */
+  readonly client: S3Client
+  /** A part of the bucket that nobody else uses. */
+  place(endpoint?: string): S3Place
+  /** The same as settings of a server. */
+  settings(place: S3Place): Record<string, string>
+}
+
+/**
+ * Starts a Ceph and a bucket in it; both go after the file's tests.
+ *
+ * @returns why that cannot be, where the programs are not installed; on CI that is a failure
+ */
+export async function startCeph(): Promise<Ceph | string> {
+  const missing = PROGRAMS.filter((name) => spawnSync(name, ['--version']).error)
+  if (missing.length > 0) {
+    const reason = `${missing.join(', ')} not installed`
+    if (process.env.CI === 'true') throw new Error(reason)
+    return reason
+  }
+  const folder = join(mkdtempSync(join(tmpdir(), 'holdfast-ceph-')), 'ceph')
+  after(() => execFileSync(join(SCRIPTS, 'ceph-stop'), [folder]))
+  const port = await freePorts()
+  const endpoint = execFileSync(join(SCRIPTS, 'ceph-start'), [folder, String(port)], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  }).trim()
+  const client = new S3Client({
+    endpoint,
+    region: REGION,
+    forcePathStyle: true,
+    credentials: CREDENTIALS,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+  })
+  after(() => client.destroy())
+  const bucket = 'holdfast-test'
+  await client.send(new CreateBucketCommand({ Bucket: bucket }))
+  return {
+    endpoint,
+    folder,
+    bucket,
+    client,
+    place: (at = endpoint) => ({
+      bucket,
+      prefix: `${randomUUID()}/`,
+      endpoint: at,
+      region: REGION,
+      credentials: CREDENTIALS,
+    }),
+    settings: (place) => ({
+      HOLDFAST_BLOBS_URL: `s3://${place.bucket}/${place.prefix}?endpoint=${place.endpoint}`,
+      AWS_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
+    }),
+  }
+}
+
+/** The first of some ports that nobody listens on; below those that the system gives out by itself. */
+async function freePorts(): Promise<number> {
+  for (;;) {
+    const first = 10_000 + Math.floor(Math.random() * 100) * PORTS
+    const isFree = await Promise.all([first, first + 50, first + 100].map(isFreePort))
+    if (isFree.every(Boolean)) return first
+  }
+}
+
+function isFreePort(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
+}

@@ -1,0 +1,174 @@
+import { randomUUID } from 'node:crypto'
+import { basename } from 'node:path/posix'
+import type { BlobStore } from '../../../core/blobs/store.ts'
+import { CoreError } from '../../../core/errors.ts'
+import { createAttempts, type Observe, type Retries } from './attempts.ts'
+import { createPartBuffers } from './buffers.ts'
+import { S3Failure, translated, translating } from './failure.ts'
+import { placeName, type S3Place } from './place.ts'
+import { openReader } from './reader.ts'
+import { createRequests, type Timeouts } from './requests.ts'
+import { createWriter, LARGEST_OBJECT, type OwnUploads, PART_SIZE } from './writer.ts'
+
+const HOUR_MS = 3600 * 1000
+
+/** What can be set for tests. Times in milliseconds, sizes in bytes. */
+export interface S3Options {
+  readonly observe?: Observe
+  readonly retries?: Retries
+  readonly timeouts?: Timeouts
+  readonly largestObject?: number
+  /** What has not changed for so long belongs to nobody who still writes. */
+  readonly writerGrace?: number
+}
+
+const RETRIES: Retries = { attempts: 6, firstWait: 200, longestWait: 5000, within: 60_000 }
+const TIMEOUTS: Timeouts = { connect: 5000, request: 60_000, work: 600_000, check: 3000 }
+const REQUESTS_AT_ONCE = 64
+const REMOVALS_AT_ONCE = 8
+/** 320 MiB at the worst: 64 clients that send slowly. Fast ones need a few buffers together. */
+const BUFFERS = { size: PART_SIZE, most: 64, scarceFrom: 12, kept: 6, longestWait: 60_000 }
+/** How long an answer about the bucket's health stands. */
+const CHECK_STANDS_MS = 1000
+
+/** A bucket that cannot be used; the message says what the operator should do. */
+export class BucketError extends Error {
+  override name = 'BucketError'
+}
+
+/**
+ * Objects in a bucket. What names mean is as on a disk: `blobs/`, `keyring/`, `trash/`.
+ *
+ * @throws BucketError when the bucket does not answer as it should
+ */
+export async function openS3Store(place: S3Place, options: S3Options = {}): Promise<BlobStore> {
+  const { observe = () => undefined, retries = RETRIES, timeouts = TIMEOUTS } = options
+  const { largestObject = LARGEST_OBJECT, writerGrace = 24 * HOUR_MS } = options
+  const attempts = createAttempts(observe, retries, REQUESTS_AT_ONCE)
+  const requests = createRequests(place, timeouts, attempts)
+  const buffers = createPartBuffers(BUFFERS)
+  const own: OwnUploads = new Set()
+  const keyOf = (name: string) => place.prefix + name
+  const trash = keyOf('trash/')
+
+  await requests.check(place.prefix).catch((error: unknown) => {
+    requests.close()
+    throw unusable(place, error)
+  })
+
+  async function isAbandoned(key: string, upload: string, begunAt: number): Promise<boolean> {
+    const before = Date.now() - writerGrace
+    if (own.has(upload) || begunAt >= before) return false
+    return ((await requests.lastPartAt(key, upload)) ?? 0) < before
+  }
+
+  let checked: Promise<void> | undefined
+
+  return {
+    largestObject,
+    writerGrace,
+
+    create: async (name) => createWriter(requests, buffers, own, keyOf(name)),
+
+    replace: (name, bytes) =>
+      translating(() => requests.put(keyOf(name), Buffer.from(bytes), false)),
+
+    open: (name) => translating(() => openReader(requests, retries, timeouts.request, keyOf(name))),
+
+    remove: (names) =>
+      translating(() =>
+        // One by one: requests for many at once are not the same everywhere.
+        forEach(names, REMOVALS_AT_ONCE, (name) => requests.remove(keyOf(name))),
+      ),
+
+    async *list(prefix) {
+      try {
+        for await (const { key, modifiedAt } of requests.list(keyOf(prefix))) {
+          yield { name: key.slice(place.prefix.length), changedAt: endOfSecond(modifiedAt) }
+        }
+      } catch (error) {
+        throw translated(error)
+      }
+    },
+
+    moveToTrash: (name) =>
+      translating(async () => {
+        const key = keyOf(name)
+        const found = await requests.head(key)
+        if (!found) return
+        const copy = `${trash}${basename(name)}.${randomUUID()}`
+        await requests.copy(key, copy)
+        const copied = await requests.head(copy)
+        if (copied?.size !== found.size) {
+          throw new S3Failure('OtherObject', `${copy} is no copy of ${key}`, undefined)
+        }
+        await requests.remove(key)
+      }),
+
+    emptyTrash: (before) =>
+      translating(async () => {
+        let removed = 0
+        for await (const { key, modifiedAt } of requests.list(trash)) {
+          // A copy is as old as the move.
+          if (endOfSecond(modifiedAt) >= before) continue
+          await requests.remove(key)
+          removed += 1
+        }
+        return removed
+      }),
+
+    clearUnfinished: () =>
+      translating(async () => {
+        for await (const { key, upload, initiatedAt } of requests.uploads(place.prefix)) {
+          if (await isAbandoned(key, upload, initiatedAt)) await requests.abort(key, upload)
+        }
+      }),
+
+    check() {
+      checked ??= translating(() => requests.check(place.prefix)).finally(() => {
+        setTimeout(() => {
+          checked = undefined
+        }, CHECK_STANDS_MS).unref()
+      })
+      return checked
+    },
+
+    async close() {
+      requests.close()
+    },
+  }
+}
+
+/** The store counts whole seconds: it changed no later than this. */
+function endOfSecond(milliseconds: number): number {
+  return milliseconds + 999
+}
+
+async function forEach<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const rest = items.values()
+  async function worker(): Promise<void> {
+    for (const item of rest) await work(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker))
+}
+
+const ADVICE: Record<string, string> = {
+  NoSuchBucket: 'there is no such bucket',
+  InvalidAccessKeyId: 'AWS_ACCESS_KEY_ID is not known there',
+  SignatureDoesNotMatch: 'AWS_SECRET_ACCESS_KEY is not the one of this access key',
+  AccessDenied: 'these credentials may not list the bucket',
+  PermanentRedirect: 'the bucket is in another region or at another endpoint',
+  AuthorizationHeaderMalformed: 'the bucket is in another region',
+  CredentialsProviderError:
+    'no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE',
+}
+
+function unusable(place: S3Place, error: unknown): unknown {
+  if (error instanceof CoreError || !(error instanceof S3Failure)) return error
+  const advice = ADVICE[error.code] ?? error.message
+  return new BucketError(`${placeName(place)} cannot be used: ${advice}`, { cause: error })
+}

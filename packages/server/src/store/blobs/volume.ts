@@ -1,0 +1,74 @@
+import type { BlobStore } from '../../core/blobs/store.ts'
+import { CoreError } from '../../core/errors.ts'
+import { FolderError, parseMarker, type VolumeMarker } from '../folder.ts'
+
+const MARKER = 'holdfast-volume.json'
+/** A marker is one line of three values; anything longer is not ours. */
+const LARGEST_MARKER = 4096
+
+/**
+ * Makes sure that a store apart from the data folder belongs to the folder's volume.
+ *
+ * @throws FolderError when it is another volume's, or nobody's
+ */
+export async function requireSameVolume(store: BlobStore, marker: VolumeMarker): Promise<void> {
+  const found = await readStoreMarker(store)
+  if (!found) {
+    throw new FolderError(
+      'the bucket has no volume marker, but the data folder is in use: is it the right bucket and prefix?',
+    )
+  }
+  if (found.volume === marker.volume) return
+  throw new FolderError('the bucket belongs to another data folder')
+}
+
+/** Makes sure that a new volume can have the store. @throws FolderError */
+export async function requireEmpty(store: BlobStore): Promise<void> {
+  for await (const { name } of store.list('')) {
+    throw new FolderError(
+      `the bucket is no place for a new store: it holds ${name}. If it is this store's, bring back the data folder; else choose another prefix`,
+    )
+  }
+}
+
+/**
+ * Takes an empty store for a new volume. Safe to repeat when it was interrupted.
+ *
+ * @throws FolderError when it is taken
+ */
+export async function claimStore(store: BlobStore, marker: VolumeMarker): Promise<void> {
+  if (!(await readStoreMarker(store))) {
+    await requireEmpty(store)
+    const writer = await store.create(MARKER)
+    await writer.write([Buffer.from(markerText(marker))])
+    // Of two that claim it at once one is refused, here or by what it reads next.
+    await writer.commit().catch(() => undefined)
+  }
+  await requireSameVolume(store, marker)
+}
+
+/** Names another root key in the store's marker, as the data folder's does. */
+export async function changeStoreMarker(store: BlobStore, marker: VolumeMarker): Promise<void> {
+  await store.replace(MARKER, Buffer.from(markerText(marker)))
+}
+
+async function readStoreMarker(store: BlobStore): Promise<VolumeMarker | undefined> {
+  try {
+    const object = await store.open(MARKER)
+    try {
+      const bytes = await object.read(0, Math.min(object.size, LARGEST_MARKER))
+      const marker = parseMarker(Buffer.from(bytes).toString('utf8'))
+      if (marker) return marker
+    } finally {
+      await object.close()
+    }
+  } catch (error) {
+    if (error instanceof CoreError && error.code === 'file_not_found') return undefined
+    throw error
+  }
+  throw new FolderError(`the bucket's ${MARKER} is damaged`)
+}
+
+function markerText(marker: VolumeMarker): string {
+  return `${JSON.stringify(marker)}\n`
+}
