@@ -8,7 +8,7 @@ import { openKeyring } from '../../src/core/keys/keyring.ts'
 import { sealedBytes, sealedJson } from '../../src/core/keys/sealed-column.ts'
 import { SEALED_TABLES, sealedValues } from '../../src/core/keys/sealed-tables.ts'
 import { resealColumns } from '../../src/core/rekey/columns.ts'
-import type { RekeyReport } from '../../src/core/rekey/rekey.ts'
+import type { RekeyProgress, RekeyReport } from '../../src/core/rekey/rekey.ts'
 import type { IdentityProfile } from '../../src/core/schema.ts'
 import { openDiskStore } from '../../src/store/blobs/disk.ts'
 import { openCommandDatabase } from '../../src/store/database/sqlite.ts'
@@ -30,7 +30,11 @@ describe('keys rekey', { concurrency: 4 }, () => {
     const scene = await fillStore(t)
     const before = await filesBelow(join(scene.store.config.data, 'blobs'))
     await scene.store.core.epochs.begin(atOnce)
-    const report = await finished(scene.store.core)
+    const progress: RekeyProgress[] = []
+    const report = await finished(scene.store.core, progress)
+    const total = report.parts + report.columns
+    assert.deepEqual(progress[0], { done: 0, total })
+    assert.deepEqual(progress.at(-1), { done: total, total })
     assert.deepEqual(report, {
       current: 2,
       dropped: [1],
@@ -230,11 +234,12 @@ async function send(
   await core.companyChunks.accept(caller, fileId, claim, chunk)
 }
 
-async function finished(core: Core): Promise<RekeyReport> {
+async function finished(core: Core, progress: RekeyProgress[] = []): Promise<RekeyReport> {
   const run = core.rekey.run(atOnce)
   for (;;) {
     const step = await run.next()
     if (step.done) return step.value
+    progress.push(step.value)
   }
 }
 
