@@ -152,7 +152,7 @@ async function rootOf(config: Config): Promise<Identity> {
   return root
 }
 
-/** Runs work on a store that ends when so many objects are made. */
+/** Runs work on a store that ends when so many objects were replaced. */
 async function interrupted(
   config: Config,
   objects: number,
@@ -162,10 +162,10 @@ async function interrupted(
   let made = 0
   const failing: BlobStore = {
     ...store,
-    async create(name) {
+    async replace(name, bytes) {
       if (made === objects) throw new Error('killed')
       made += 1
-      return store.create(name)
+      return store.replace(name, bytes)
     },
   }
   if (objects < ENTRIES.length) await assert.rejects(work(failing), /killed/)

@@ -100,6 +100,22 @@ describe('keys rekey', { concurrency: 4 }, () => {
     }
   })
 
+  it('begins a copy again that the server has cleared away while it was written', async (t) => {
+    const scene = await fillStore(t)
+    await scene.store.core.epochs.begin(atOnce)
+    const command = await openCommand(t, scene.store.config)
+    let pauses = 0
+    const run = command.rekey.run(async () => {
+      pauses += 1
+      // By then the first copy is on its way.
+      if (pauses === 2) await scene.store.core.clearUnfinished()
+    })
+    let step = await run.next()
+    while (!step.done) step = await run.next()
+    assert.deepEqual([step.value.dropped, step.value.parts], [[1], 6])
+    await assertRekeyed(t, scene)
+  })
+
   it('takes what came in chunks that were sealed before the epoch ended', async (t) => {
     const { store, mia, upload } = await fillStore(t)
     const { core } = store

@@ -12,6 +12,8 @@ import type { PartSeal, Row } from '../schema.ts'
 import type { Pace } from './pace.ts'
 
 const ROWS = 20
+/** The server clears away what other processes are writing: a copy is then begun again. */
+const TRIES = 3
 /** Content that is copied at a stretch. */
 const STRETCH_BYTES = 4 * 1024 * 1024
 
@@ -140,6 +142,7 @@ export function createPartResealer(
 
     async *reseal(epoch) {
       const unopened = new Set<string>()
+      const tries = new Map<string, number>()
       for (;;) {
         const found = await partsOf(epoch, ROWS + unopened.size)
         const batch = found.filter(({ object }) => !unopened.has(object))
@@ -148,8 +151,13 @@ export function createPartResealer(
           try {
             yield* resealPart(row)
           } catch (error) {
-            if (!isOfPart(error)) throw error
-            unopened.add(row.object)
+            if (isOfPart(error)) {
+              unopened.add(row.object)
+              continue
+            }
+            const tried = (tries.get(row.object) ?? 0) + 1
+            if (!mayBeCommitted(error) || tried === TRIES) throw error
+            tries.set(row.object, tried)
           }
         }
       }

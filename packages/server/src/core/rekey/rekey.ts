@@ -111,6 +111,7 @@ export function createRekey(
         do {
           before = progress().done
           damaged = yield* sealAnew(epoch)
+          await parts.finish()
           isDropped = await epochs.drop(epoch)
           yield progress()
           // Bytes that were on their way since the epoch ended may have come meanwhile.
