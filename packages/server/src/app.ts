@@ -32,6 +32,8 @@ const REQUEST_ID = /^[\w.-]{1,64}$/
 declare module 'fastify' {
   interface FastifyInstance {
     readonly metrics: Metrics
+    /** The name of the dialect that a scope belongs to. */
+    readonly dialect?: string
     /** Logs and counts an error that the client is not told about. */
     reportFailure(request: FastifyRequest, error: unknown): void
   }
@@ -68,7 +70,9 @@ export async function buildApp(
   })
   app.decorate('metrics', metrics)
   app.decorate('reportFailure', (request: FastifyRequest, error: unknown) => {
-    if (error instanceof CoreError && error.code === 'integrity') metrics.integrityFailures.inc()
+    if (error instanceof CoreError && error.code === 'integrity') {
+      metrics.integrityFailures.inc({ dialect: request.server.dialect ?? 'none' })
+    }
     request.log.error({ err: error, route: request.routeOptions.url }, 'failed')
   })
 

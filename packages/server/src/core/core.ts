@@ -115,7 +115,7 @@ export function createCore(given: CoreParts): Core {
     }),
     boxMessages: createBoxMessages(keyring, blobs, log, quotas),
     boxKeyShares: keyShares,
-    boxFiles: createBoxFiles(database),
+    boxFiles: createBoxFiles(database, keyring),
     savedFiles: createSavedFiles(database, keyring, clock, blobs, quotas),
     quotas,
     accountFiles,
@@ -139,7 +139,7 @@ function createCompanyParts(parts: CoreParts, companies: Companies, blobs: Blobs
   const records = createCompanyRecords(keyring, clock, companies)
   const quota = createCompanyQuota(parts.companyQuota)
   const received = createReceivedBlobs(store, keyring, clock)
-  const content = createCompanyContent(database, blobs, received)
+  const content = createCompanyContent(database, blobs, received, records)
   const shared = { database, clock, blobs, received, records, quota, content, uploadExpiry }
   const companyUploads = createCompanyUploads(shared)
   return {

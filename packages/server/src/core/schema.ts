@@ -200,6 +200,12 @@ export type BoxEventType =
   | 'state.access_mode'
   | 'state.key_share'
 
+/** In the sealed column of a row that links to a blob: the link cannot be turned to another one. */
+export interface BlobLink {
+  /** Missing in rows that were sealed before it was recorded. */
+  blobId?: string
+}
+
 /** Content that the sender's client encrypted, and the key it was encrypted to. */
 export interface EncryptedMessage {
   encrypted: string
@@ -252,7 +258,7 @@ export interface SavedFileTable {
   id: string
   identity_id: string
   blob_id: string
-  sealed: Sealed<SavedFileText>
+  sealed: Sealed<SavedFileText & BlobLink>
   created_at: Instant
 }
 
@@ -290,7 +296,7 @@ export interface AccountFileTable {
   disk: string
   size: number
   encrypted_size: number
-  sealed: Sealed<AccountFileText>
+  sealed: Sealed<AccountFileText & BlobLink>
   created_at: Instant
   trashed_at: Instant | null
 }
@@ -364,7 +370,7 @@ export interface CompanyFileTable {
   maker_id: string
   blob_id: string | null
   chunks: number | null
-  sealed: Sealed<CompanyFileText> | null
+  sealed: Sealed<CompanyFileText & BlobLink> | null
   created_at: Instant
   updated_at: Instant
 }
@@ -390,7 +396,7 @@ export interface CompanyUploadTable {
   total_chunks: number | null
   total_size: number | null
   differs: 0 | 1
-  sealed: Sealed<CompanyUploadText>
+  sealed: Sealed<CompanyUploadText & BlobLink>
   expires_at: Instant
 }
 

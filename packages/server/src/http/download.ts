@@ -51,7 +51,7 @@ export async function sendDownload(
   const { start, end } = range ?? { start: 0, end: download.size }
   const body =
     request.method === 'HEAD'
-      ? undefined
+      ? await checked(download)
       : await openedStream(request, reply, download.read(start, end))
   // Only now: an error's answer has none of them.
   reply.headers({ ...headers, 'content-type': download.type, 'content-length': end - start })
@@ -59,6 +59,11 @@ export async function sendDownload(
     reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${download.size}`)
   }
   return reply.send(body)
+}
+
+/** Holds the size that is answered against what was sealed, without a byte of content. */
+async function checked(download: Download): Promise<undefined> {
+  await download.read(0, 0).next()
 }
 
 function rangeOf(

@@ -3,8 +3,8 @@ import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client
 /** What an operator should be woken for, in the text format of Prometheus. */
 export interface Metrics {
   readonly registry: Registry
-  /** Stored bytes that were not what was written. */
-  readonly integrityFailures: Counter
+  /** Stored bytes that were not what was written, by the dialect that was asked for them. */
+  readonly integrityFailures: Counter<'dialect'>
   /** Seconds that requests to a bucket took, by operation and outcome: ok, refused or failed. */
   readonly bucketRequests: Histogram<'operation' | 'outcome'>
 }
@@ -15,6 +15,7 @@ export function createMetrics(): Metrics {
   const integrityFailures = new Counter({
     name: 'holdfast_integrity_failures_total',
     help: 'Reads of stored bytes or columns that were not what was written',
+    labelNames: ['dialect'],
     registers: [registry],
   })
   const bucketRequests = new Histogram({

@@ -32,11 +32,17 @@ type SecurityScheme =
   | { type: 'http'; scheme: 'bearer' }
   | { type: 'apiKey'; in: 'cookie' | 'header'; name: string }
 
-/** Serves an OpenAPI document of all routes that are registered in this scope afterwards. */
+/**
+ * Names the dialect of this scope, for metrics, and serves an OpenAPI document of all routes that are
+ * registered in it afterwards.
+ */
 export async function describeDialect(
   app: FastifyInstance,
   { name, title, security, refusal, answers }: Description,
 ): Promise<void> {
+  app.decorate('dialect', name)
+  // A counter that is there from the start can be watched before anything fails.
+  app.metrics.integrityFailures.inc({ dialect: name }, 0)
   await app.register(swagger, {
     exposeHeadRoutes: true,
     openapi: {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type Blobs, type StagedBlob, type StoredBlob, sealedSizeOf } from '../blobs/blobs.ts'
+import { requireLink } from '../blobs/links.ts'
 import type { Clock } from '../clock.ts'
 import type { Database, Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
@@ -7,7 +8,7 @@ import { failpoint } from '../failpoints.ts'
 import { cleanFileName } from '../file-names.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { type SealedColumn, sealedJson } from '../keys/sealed-column.ts'
-import type { AccountFileText, Row } from '../schema.ts'
+import type { AccountFileText, BlobLink, Row } from '../schema.ts'
 import type { NameSearch } from './name-search.ts'
 
 /** Rows that background work takes in one transaction, so that requests come in between. */
@@ -96,7 +97,10 @@ export function createAccountFiles(parts: {
   const categoryColumn = sealedJson<{ name: string }>(keyring, 'category')
 
   function open(row: Row<'account_file'>): AccountFile {
-    const { fullName, type } = column.open(row.id, row.owner_id, row.sealed)
+    return view(row, column.open(row.id, row.owner_id, row.sealed))
+  }
+
+  function view(row: Row<'account_file'>, { fullName, type }: AccountFileText): AccountFile {
     return {
       n: row.n,
       id: row.id,
@@ -164,7 +168,7 @@ export function createAccountFiles(parts: {
     create: (ownerId, staged, { name, type }, quota = Number.POSITIVE_INFINITY) =>
       blobs.keep(staged, async (writer) => {
         const id = randomUUID()
-        const text = { fullName: cleanFileName(name), givenName: name, type }
+        const text = { fullName: cleanFileName(name), givenName: name, type, blobId: staged.id }
         const row = await writer
           .insertInto('account_file')
           .values({
@@ -192,9 +196,11 @@ export function createAccountFiles(parts: {
     get: async (ownerId, id) => open(await find(database.read, ownerId, id)),
 
     async content(ownerId, id) {
-      const file = open(await find(database.read, ownerId, id))
-      if (file.blobId === null) throw new CoreError('file_not_found', 'the file is in the trash')
-      return { file, blob: { id: file.blobId, size: file.size } }
+      const row = await find(database.read, ownerId, id)
+      if (row.blob_id === null) throw new CoreError('file_not_found', 'the file is in the trash')
+      const text = column.open(row.id, row.owner_id, row.sealed)
+      requireLink(row.blob_id, text.blobId)
+      return { file: view(row, text), blob: { id: row.blob_id, size: row.size } }
     },
 
     trash: (ownerId, id) =>
@@ -277,7 +283,7 @@ export function createAccountFiles(parts: {
   }
 }
 
-export function accountFileColumn(keyring: Keyring): SealedColumn<AccountFileText> {
+export function accountFileColumn(keyring: Keyring): SealedColumn<AccountFileText & BlobLink> {
   return sealedJson(keyring, 'account_file')
 }
 

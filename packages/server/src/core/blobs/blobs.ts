@@ -212,7 +212,7 @@ export function createBlobs(
       .executeTakeFirst()
     if (!row) return undefined
     const plain = smallColumn.open(blob.id, '', row.sealed)
-    if (plain.byteLength !== blob.size) throw new CoreError('integrity', 'a size does not match')
+    if (plain.byteLength !== blob.size) throw damaged(blob, 'does not have its size')
     return plain
   }
 
@@ -226,14 +226,14 @@ export function createBlobs(
       .execute()
     const whole = await sealOf(blob)
     if (rows.length !== whole.parts || blob.size !== whole.size) {
-      throw new CoreError('integrity', 'a blob does not have all its parts')
+      throw damaged(blob, 'does not have all its parts')
     }
     const parts = rows.map((row) => storedPart(partColumn, row))
     if (rows.some((row, index) => row.number !== index + 1)) {
-      throw new CoreError('integrity', 'the parts of a blob are not numbered as they were')
+      throw damaged(blob, 'has parts that are not numbered as they were')
     }
     const total = parts.reduce((sum, part) => sum + part.plainSize, 0)
-    if (total !== blob.size) throw new CoreError('integrity', 'the parts do not add up')
+    if (total !== blob.size) throw damaged(blob, 'has parts that do not add up')
     return parts
   }
 
@@ -244,7 +244,7 @@ export function createBlobs(
       .where('id', '=', blob.id)
       .executeTakeFirst()
     if (!row) throw new CoreError('file_not_found', 'the blob is gone')
-    if (!row.sealed) throw new CoreError('integrity', 'a blob has neither content nor parts')
+    if (!row.sealed) throw damaged(blob, 'has neither content nor parts')
     return blobColumn.open(blob.id, '', row.sealed)
   }
 
@@ -428,6 +428,10 @@ export function createBlobs(
       }
     },
   }
+}
+
+function damaged({ id }: StoredBlob, what: string): CoreError {
+  return new CoreError('integrity', `blob ${id} ${what}`)
 }
 
 /** The row of a part. */

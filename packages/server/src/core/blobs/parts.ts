@@ -97,17 +97,17 @@ export async function* readPart(
 /** Holds an object against its part's row and opens its header, before any content is read. */
 async function openPart(
   object: ObjectReader,
-  part: PartSeal,
+  part: StoredPart,
   identity: Parameters<typeof openHeader>[1][number],
 ): Promise<ReturnType<typeof openHeader>> {
   if (object.size !== part.sealedSize) {
-    throw new CoreError('integrity', 'a stored object does not have its size')
+    throw new CoreError('integrity', `${part.object} does not have its size`)
   }
   const prefix = await object.read(0, Math.min(HEADER_READ, object.size))
   const header = openHeader(prefix, [identity])
   const digest = createHash('sha256').update(prefix.subarray(0, header.size)).digest()
   if (!timingSafeEqual(digest, Buffer.from(part.digest, 'base64'))) {
-    throw new CoreError('integrity', 'a stored object is not the one that was written')
+    throw new CoreError('integrity', `${part.object} is not what was written`)
   }
   return header
 }

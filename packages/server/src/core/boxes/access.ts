@@ -2,7 +2,7 @@ import type { Reader } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { type SealedColumn, sealedJson } from '../keys/sealed-column.ts'
-import type { BoxText, Row } from '../schema.ts'
+import type { BoxText, EventContent, Row } from '../schema.ts'
 
 export function boxColumn(keyring: Keyring): SealedColumn<BoxText> {
   return sealedJson(keyring, 'box')
@@ -55,19 +55,32 @@ export async function requireCreator(
   if (box.creator_id !== identityId) throw new CoreError('not_creator', 'not the creator')
 }
 
-/** @throws CoreError file_forbidden when no box that somebody is a member of now holds the file */
+export function eventColumn(keyring: Keyring): SealedColumn<EventContent> {
+  return sealedJson(keyring, 'box_event')
+}
+
+/**
+ * @throws CoreError file_forbidden when no box that somebody is a member of now holds the file,
+ *   integrity when a message carries it that was sent with another file
+ */
 export async function requireFileInBox(
   reader: Reader,
+  keyring: Keyring,
   identityId: string,
   fileId: string,
 ): Promise<void> {
-  const link = await reader
+  const message = await reader
     .selectFrom('box_event')
     .innerJoin('box_member', 'box_member.box_id', 'box_event.box_id')
-    .select('box_event.id')
+    .select(['box_event.id', 'box_event.box_id', 'box_event.sealed'])
     .where('box_event.blob_id', '=', fileId)
     .where('box_member.identity_id', '=', identityId)
     .limit(1)
     .executeTakeFirst()
-  if (!link) throw new CoreError('file_forbidden', 'not a member of a box with this file')
+  if (!message) throw new CoreError('file_forbidden', 'not a member of a box with this file')
+  const { id, box_id, sealed } = message
+  const content = sealed ? eventColumn(keyring).open(id, box_id, sealed) : undefined
+  if (content?.type !== 'msg.file' || content.fileId !== fileId) {
+    throw new CoreError('integrity', `event ${id} was not made for blob ${fileId}`)
+  }
 }

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Database, Reader, Writer } from '../database.ts'
 import type { Keyring } from '../keys/keyring.ts'
-import { sealedJson } from '../keys/sealed-column.ts'
 import type { Identities, Identity } from '../people/identities.ts'
 import type { BoxEventType, EncryptedMessage, EventContent, Row } from '../schema.ts'
+import { eventColumn } from './access.ts'
 
 /** What members see of a box's history. */
 export const VISIBLE_EVENTS = [
@@ -78,7 +78,7 @@ export function createEventLog(
   clock: Clock,
   identities: Identities,
 ): EventLog {
-  const column = sealedJson<EventContent>(keyring, 'box_event')
+  const column = eventColumn(keyring)
 
   function contentOf(row: Row<'box_event'>): EventContent | undefined {
     return row.sealed ? column.open(row.id, row.box_id, row.sealed) : undefined

@@ -136,7 +136,11 @@ export function createCompanyChunks(parts: {
       const text = learn(records.uploadText(record), claim, 'chunk')
       if (count < totals.chunks) {
         const { chunks: totalChunks, size: totalSize } = totals
-        await uploads.goOn(writer, record, { totalChunks, totalSize, differs: !repeats, text })
+        await uploads.goOn(
+          writer,
+          { file: record.file, upload },
+          { totalChunks, totalSize, differs: !repeats, text },
+        )
       } else {
         requireTotal(size, totals)
         await received.finish(writer, part.blobId, { parts: count, size })

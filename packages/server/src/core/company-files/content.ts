@@ -3,7 +3,7 @@ import type { ReceivedBlobs } from '../blobs/received.ts'
 import { type Comparison, compareWith } from '../blobs/same-bytes.ts'
 import type { Database } from '../database.ts'
 import { CoreError } from '../errors.ts'
-import { type CompanyRecord, contentOf, type UploadClaim } from './records.ts'
+import type { CompanyRecord, CompanyRecords, UploadClaim } from './records.ts'
 import { fits, numberOf } from './totals.ts'
 
 /** Holds chunks that arrive against the chunks of a whole file. */
@@ -31,6 +31,7 @@ export function createCompanyContent(
   database: Database,
   blobs: Blobs,
   received: ReceivedBlobs,
+  records: CompanyRecords,
 ): CompanyContent {
   /** Nothing when the file has no such chunk. */
   async function comparisonWith(
@@ -38,7 +39,7 @@ export function createCompanyContent(
     claim: UploadClaim,
   ): Promise<Comparison | undefined> {
     if (!fits(claim, record.file.chunks, record.size)) return undefined
-    const blob = contentOf(record)
+    const blob = records.contentOf(record)
     const chunks = await received.parts(database.read, blob.id)
     const number = numberOf(claim)
     const chunk = chunks[number - 1]
@@ -48,7 +49,7 @@ export function createCompanyContent(
   }
 
   const compare: CompanyContent['compare'] = async (record, claim, source, use) => {
-    const release = blobs.hold(contentOf(record).id)
+    const release = blobs.hold(records.contentOf(record).id)
     const comparison = await comparisonWith(record, claim)
     try {
       if (!comparison) return { result: await use(source), same: false }
@@ -64,7 +65,7 @@ export function createCompanyContent(
     compare,
 
     async requireSame(record, claim, source) {
-      const release = blobs.hold(contentOf(record).id)
+      const release = blobs.hold(records.contentOf(record).id)
       const comparison = await comparisonWith(record, claim)
       try {
         if (!comparison) throw otherContent()

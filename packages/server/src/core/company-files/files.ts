@@ -7,7 +7,6 @@ import {
   type CompanyFile,
   type CompanyRecord,
   type CompanyRecords,
-  contentOf,
   finalText,
   learn,
   NOTHING_TOLD,
@@ -76,11 +75,12 @@ export function createCompanyFiles(parts: {
     async open(caller, fileId) {
       for (;;) {
         const record = await records.find(database.read, caller, fileId)
-        const blob = contentOf(record)
+        const file = records.view(record)
+        const blob = records.contentOf(record)
         const close = blobs.hold(blob.id)
         // An overwrite may have come between, before it could know of this reader.
         if (await isContentOf(database.read, fileId, blob.id)) {
-          return { file: records.view(record), blob, close }
+          return { file, blob, close }
         }
         close()
       }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { StoredBlob } from '../blobs/blobs.ts'
+import { requireLink } from '../blobs/links.ts'
 import type { Clock } from '../clock.ts'
 import type { Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
@@ -7,6 +8,7 @@ import type { Keyring } from '../keys/keyring.ts'
 import { sealedJson } from '../keys/sealed-column.ts'
 import type { Companies } from '../people/companies.ts'
 import type {
+  BlobLink,
   CompanyFileText,
   CompanyRole,
   CompanyUploadText,
@@ -81,13 +83,16 @@ export interface CompanyRecords {
     content: { blobId: string; chunks: number; text: CompanyFileText },
   ): Promise<void>
   sealUpload(
-    fileId: string,
+    upload: Pick<Row<'company_upload'>, 'file_id' | 'blob_id'>,
     companyId: string,
     text: CompanyUploadText,
   ): Row<'company_upload'>['sealed']
+  /** @throws CoreError integrity, like `fileText`, also when the row links to what it was not made for */
   uploadText(record: CompanyRecord): CompanyUploadText
   /** What a file with content is called. */
   fileText(record: CompanyRecord): CompanyFileText | undefined
+  /** The content of a file. @throws CoreError company_file_incomplete, integrity */
+  contentOf(record: CompanyRecord): StoredBlob
 }
 
 export function createCompanyRecords(
@@ -95,14 +100,22 @@ export function createCompanyRecords(
   clock: Clock,
   companies: Companies,
 ): CompanyRecords {
-  const fileColumn = sealedJson<CompanyFileText>(keyring, 'company_file')
-  const uploadColumn = sealedJson<CompanyUploadText>(keyring, 'company_upload')
+  const fileColumn = sealedJson<CompanyFileText & BlobLink>(keyring, 'company_file')
+  const uploadColumn = sealedJson<CompanyUploadText & BlobLink>(keyring, 'company_upload')
 
-  const fileText: CompanyRecords['fileText'] = ({ file }) =>
-    file.sealed === null ? undefined : fileColumn.open(file.id, file.company_id, file.sealed)
+  const fileText: CompanyRecords['fileText'] = ({ file }) => {
+    if (file.sealed === null) return undefined
+    const { blobId, ...text } = fileColumn.open(file.id, file.company_id, file.sealed)
+    requireLink(file.blob_id, blobId)
+    return text
+  }
 
-  const uploadText: CompanyRecords['uploadText'] = ({ file, upload }) =>
-    upload ? uploadColumn.open(file.id, file.company_id, upload.sealed) : NOTHING_TOLD
+  const uploadText: CompanyRecords['uploadText'] = ({ file, upload }) => {
+    if (!upload) return NOTHING_TOLD
+    const { blobId, ...text } = uploadColumn.open(file.id, file.company_id, upload.sealed)
+    requireLink(upload.blob_id, blobId)
+    return text
+  }
 
   function announced(
     record: CompanyRecord,
@@ -119,6 +132,14 @@ export function createCompanyRecords(
   return {
     fileText,
     uploadText,
+
+    contentOf(record) {
+      const { file, size } = record
+      if (!fileText(record) || file.blob_id === null || size === null) {
+        throw new CoreError('company_file_incomplete', 'The file is not complete')
+      }
+      return { id: file.blob_id, size }
+    },
 
     async requireRole(reader, { companyId, identityId }) {
       const role = await companies.roleOf(reader, companyId, identityId)
@@ -176,14 +197,15 @@ export function createCompanyRecords(
         .set({
           blob_id: blobId,
           chunks,
-          sealed: fileColumn.seal(id, companyId, text),
+          sealed: fileColumn.seal(id, companyId, { ...text, blobId }),
           updated_at: clock(),
         })
         .where('id', '=', id)
         .execute()
     },
 
-    sealUpload: (fileId, companyId, text) => uploadColumn.seal(fileId, companyId, text),
+    sealUpload: ({ file_id, blob_id }, companyId, text) =>
+      uploadColumn.seal(file_id, companyId, { ...text, blobId: blob_id }),
   }
 }
 
@@ -212,14 +234,6 @@ async function selectUpload(
     .selectAll()
     .where('file_id', '=', fileId)
     .executeTakeFirst()
-}
-
-/** The content of a file. @throws CoreError company_file_incomplete */
-export function contentOf({ file, size }: CompanyRecord): StoredBlob {
-  if (file.blob_id === null || size === null) {
-    throw new CoreError('company_file_incomplete', 'The file is not complete')
-  }
-  return { id: file.blob_id, size }
 }
 
 export const NOTHING_TOLD: CompanyUploadText = { name: null, mime: null }

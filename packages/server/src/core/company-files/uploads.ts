@@ -57,7 +57,11 @@ export interface CompanyUploads {
    */
   overwrite(caller: CompanyCaller, fileId: string, claim: UploadClaim): Promise<string>
   /** Remembers what came with a chunk after which others are missing. */
-  goOn(writer: Writer, record: CompanyRecord, progress: UploadProgress): Promise<void>
+  goOn(
+    writer: Writer,
+    rows: { file: Row<'company_file'>; upload: Row<'company_upload'> },
+    progress: UploadProgress,
+  ): Promise<void>
   /** @throws CoreError company_file_not_found */
   state(caller: CompanyCaller, fileId: string): Promise<UploadState>
   /**
@@ -107,7 +111,11 @@ export function createCompanyUploads(parts: {
         total_chunks: upload.total_chunks,
         total_size: upload.claim.totalSize ?? null,
         differs: upload.differs,
-        sealed: records.sealUpload(fileId, caller.companyId, upload.text),
+        sealed: records.sealUpload(
+          { file_id: fileId, blob_id: blobId },
+          caller.companyId,
+          upload.text,
+        ),
         expires_at: clock() + uploadExpiry,
       })
       .execute()
@@ -177,14 +185,14 @@ export function createCompanyUploads(parts: {
 
     async goOn(writer, { file, upload }, { totalChunks, totalSize, differs, text }) {
       const now = clock()
-      const isRepeated = upload?.differs === 0 && !differs
+      const isRepeated = upload.differs === 0 && !differs
       await writer
         .updateTable('company_upload')
         .set({
           total_chunks: totalChunks,
           total_size: totalSize,
           differs: isRepeated ? 0 : 1,
-          sealed: records.sealUpload(file.id, file.company_id, text),
+          sealed: records.sealUpload(upload, file.company_id, text),
           expires_at: now + (isRepeated ? Math.min(REPEATED_MS, uploadExpiry) : uploadExpiry),
         })
         .where('file_id', '=', file.id)

@@ -17,6 +17,8 @@ const TAG_BYTES = 16
 export const SEALED_COLUMN_OVERHEAD = CIPHERTEXT_AT + TAG_BYTES
 /** JSON is padded to a multiple of this, so that lengths tell little of names. */
 const PADDING = 32
+/** Ids, and numbers of parts behind them. */
+const ROW_ID = /^[0-9a-f-]{36}(\.\d+)?$/
 
 /** Seals and opens one column of one table. */
 export interface SealedColumn<T> {
@@ -29,8 +31,8 @@ export interface SealedColumn<T> {
 /** A column that holds bytes as they are. */
 export function sealedBytes(keyring: Keyring, table: string): SealedColumn<Uint8Array> {
   return {
-    seal: (row, tenant, value) => sealValue(keyring, place(table, row, tenant), value),
-    open: (row, tenant, sealed) => openValue(keyring, place(table, row, tenant), sealed),
+    seal: (row, tenant, value) => sealValue(keyring, { table, row, tenant }, value),
+    open: (row, tenant, sealed) => openValue(keyring, { table, row, tenant }, sealed),
   }
 }
 
@@ -41,47 +43,59 @@ export function sealedJson<T>(keyring: Keyring, table: string): SealedColumn<T> 
       const text = Buffer.from(JSON.stringify(value))
       const padded = Buffer.alloc(Math.ceil(text.length / PADDING) * PADDING, ' ')
       text.copy(padded)
-      return sealValue(keyring, place(table, row, tenant), padded) as Sealed<T>
+      return sealValue(keyring, { table, row, tenant }, padded) as Sealed<T>
     },
     open(row, tenant, sealed) {
-      return JSON.parse(openValue(keyring, place(table, row, tenant), sealed).toString('utf8')) as T
+      return JSON.parse(openValue(keyring, { table, row, tenant }, sealed).toString('utf8')) as T
     },
   }
 }
 
-function place(table: string, row: string, tenant: string): Buffer {
+/** Where a value stands. */
+interface Place {
+  readonly table: string
+  readonly row: string
+  readonly tenant: string
+}
+
+function associatedData({ table, row, tenant }: Place): Buffer {
   return Buffer.from(`holdfast/1|${table}|sealed|${row}|${tenant}`)
 }
 
-function sealValue(keyring: Keyring, associated: Buffer, plain: Uint8Array): Sealed<Uint8Array> {
+function sealValue(keyring: Keyring, place: Place, plain: Uint8Array): Sealed<Uint8Array> {
   const epoch = keyring.current
   const head = Buffer.alloc(CIPHERTEXT_AT)
   head.writeUInt8(VERSION)
   head.writeUInt32BE(epoch.number, EPOCH_AT)
   randomBytes(CIPHERTEXT_AT - NONCE_AT).copy(head, NONCE_AT)
   const cipher = createCipheriv('aes-256-gcm', epoch.columnKey, head.subarray(NONCE_AT))
-  cipher.setAAD(associated)
+  cipher.setAAD(associatedData(place))
   const sealed = Buffer.concat([head, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
   return sealed as Uint8Array as Sealed<Uint8Array>
 }
 
-function openValue(keyring: Keyring, associated: Buffer, value: Uint8Array): Buffer {
+function openValue(keyring: Keyring, place: Place, value: Uint8Array): Buffer {
   const sealed = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   if (sealed.length < CIPHERTEXT_AT + TAG_BYTES || sealed[0] !== VERSION) {
-    throw new CoreError('integrity', 'a sealed column is malformed')
+    throw new CoreError('integrity', `the sealed value of ${nameOf(place)} is malformed`)
   }
   const { columnKey } = keyring.epoch(sealed.readUInt32BE(EPOCH_AT))
   const nonce = sealed.subarray(NONCE_AT, CIPHERTEXT_AT)
   const decipher = createDecipheriv('aes-256-gcm', columnKey, nonce, { authTagLength: TAG_BYTES })
-  decipher.setAAD(associated)
+  decipher.setAAD(associatedData(place))
   decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES))
   try {
     const plain = decipher.update(sealed.subarray(CIPHERTEXT_AT, sealed.length - TAG_BYTES))
     decipher.final()
     return plain
   } catch (error) {
-    throw new CoreError('integrity', 'a sealed column does not belong where it stands', {
+    throw new CoreError('integrity', `the sealed value of ${nameOf(place)} does not belong there`, {
       cause: error,
     })
   }
+}
+
+/** For the log, where somebody has to find the row; what is no id is a secret of clients. */
+function nameOf({ table, row }: Place): string {
+  return ROW_ID.test(row) ? `${table} ${row}` : table
 }

@@ -38,7 +38,7 @@ export interface Identities {
   get(id: string): Promise<Identity>
   /** The identities that exist among `ids`, by id. */
   getMany(ids: Iterable<string>): Promise<Map<string, Identity>>
-  /** @throws CoreError email_malformed, identity_not_found */
+  /** @throws CoreError email_malformed, identity_not_found, integrity */
   findByEmail(email: string): Promise<Identity>
   /** Whether anybody was made yet. */
   hasPerson(): Promise<boolean>
@@ -153,7 +153,12 @@ export function createIdentities(database: Database, keyring: Keyring, clock: Cl
         .where('email_index', '=', indexOf(email))
         .executeTakeFirst()
       if (!row) throw new CoreError('identity_not_found', 'nobody has this e-mail address')
-      return open(row)
+      const identity = open(row)
+      // Who can write the database must not give somebody's address to somebody else.
+      if (!indexOf(identity.profile.email ?? '').equals(indexOf(email))) {
+        throw new CoreError('integrity', `identity ${row.id} has the index of another address`)
+      }
+      return identity
     },
 
     async hasPerson() {

@@ -6,8 +6,8 @@ import type { Clock } from '../clock.ts'
 import type { Database, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
-import { sealedJson } from '../keys/sealed-column.ts'
-import type { Row, SavedFileText } from '../schema.ts'
+import { type SealedColumn, sealedJson } from '../keys/sealed-column.ts'
+import type { BlobLink, Row, SavedFileText } from '../schema.ts'
 import type { Quotas } from './quotas.ts'
 
 /** Characters, however they are encoded. */
@@ -50,12 +50,19 @@ export function createSavedFiles(
   blobs: Blobs,
   quotas: Quotas,
 ): SavedFiles {
-  const column = sealedJson<SavedFileText>(keyring, 'saved_file')
+  const column = savedFileColumn(keyring)
 
   function open(row: Row<'saved_file'>): SavedFile {
     const { id, identity_id, blob_id, created_at, sealed } = row
-    const text = column.open(id, identity_id, sealed)
-    return { id, identityId: identity_id, fileId: blob_id, ...text, createdAt: created_at }
+    const { encryptedMetadata, keyFingerprint } = column.open(id, identity_id, sealed)
+    return {
+      id,
+      identityId: identity_id,
+      fileId: blob_id,
+      encryptedMetadata,
+      keyFingerprint,
+      createdAt: created_at,
+    }
   }
 
   async function insert(
@@ -74,7 +81,7 @@ export function createSavedFiles(
         id,
         identity_id: identityId,
         blob_id: fileId,
-        sealed: column.seal(id, identityId, text),
+        sealed: column.seal(id, identityId, { ...text, blobId: fileId }),
         created_at: clock(),
       })
       .onConflict((conflict) => conflict.columns(['identity_id', 'blob_id']).doNothing())
@@ -87,7 +94,7 @@ export function createSavedFiles(
   return {
     save: (identityId, fileId, text) =>
       database.write(async (writer) => {
-        await requireFileInBox(writer, identityId, fileId)
+        await requireFileInBox(writer, keyring, identityId, fileId)
         const { size } = await blobs.lock(writer, fileId)
         const saved = await insert(writer, identityId, fileId, text)
         await quotas.requireRoom(writer, identityId, size)
@@ -149,4 +156,8 @@ export function createSavedFiles(
         await release(row.blob_id)
       }),
   }
+}
+
+export function savedFileColumn(keyring: Keyring): SealedColumn<SavedFileText & BlobLink> {
+  return sealedJson(keyring, 'saved_file')
 }

@@ -22,7 +22,10 @@ async function twoFiles(t: TestContext) {
   const { fileId: otherId } = await upload(server, ann, box, otherBytes)
   const get = (id = fileId, headers: Record<string, string> = {}) =>
     call(server, 'GET', `/encrypted-files/${id}`, { as: ann, headers })
-  const failures = async () => (await server.app.metrics.integrityFailures.get()).values[0]?.value
+  const failures = async () =>
+    (await server.app.metrics.integrityFailures.get()).values.find(
+      ({ labels }) => labels.dialect === 'misakey',
+    )?.value
   const logged = () => server.logged.filter(({ msg, level }) => msg === 'failed' && level === 50)
   /** That it was counted and logged so often, and that other files are well. */
   const assertNoticed = async (times: number, others = true) => {
@@ -112,8 +115,8 @@ test('the failure of a stored file can be read from the metrics', async (t) => {
       (await call(server, 'GET', '/metrics', { headers: { authorization: 'Bearer scrape' } }))
         .bytes,
     )
-  assert.match(await metrics(), /^holdfast_integrity_failures_total 0$/m)
+  assert.match(await metrics(), /^holdfast_integrity_failures_total\{dialect="misakey"\} 0$/m)
   await shorten(storedPath(server, fileId), 10)
   await call(server, 'GET', `/encrypted-files/${fileId}`, { as: ann })
-  assert.match(await metrics(), /^holdfast_integrity_failures_total 1$/m)
+  assert.match(await metrics(), /^holdfast_integrity_failures_total\{dialect="misakey"\} 1$/m)
 })
