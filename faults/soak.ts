@@ -1,0 +1,130 @@
+/**
+ * Random traffic in all dialects against a real server that is killed again and again. Ends with a
+ * line of figures when nothing was lost; else says what, with all that was done with it, keeps the
+ * data folder, and ends with 1.
+ *
+ *     npm run soak -- [--minutes 20] [--seed WORD] [--clients 8]
+ *
+ * The seed decides what is sent and when the server is killed. What meets what in time it does not.
+ */
+import { randomBytes } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { createAccountTraffic } from './soak/account-files.ts'
+import { createBoxTraffic, createSavedTraffic } from './soak/box-files.ts'
+import { createCompanyTraffic } from './soak/company-files.ts'
+import { LossError } from './soak/ledger.ts'
+import { createRandom, type Random } from './soak/random.ts'
+import { CutError } from './soak/requests.ts'
+import { checkStorage } from './soak/storage.ts'
+import type { Traffic } from './soak/traffic.ts'
+import { createWorld, type World } from './soak/world.ts'
+
+/** The server runs so long between two ends, in milliseconds. */
+const LEAST_RUN = 500
+const LONGEST_RUN = 15_000
+/** A server that is asked to stop has this share of all ends; the others are kills. */
+const STOPS = 6
+/** Clients call a command beside the server once in so many steps. */
+const COMMANDS = 1500
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '20' },
+    seed: { type: 'string', default: randomBytes(4).toString('hex') },
+    clients: { type: 'string', default: '8' },
+  },
+})
+const { seed } = values
+const until = Date.now() + Number(values.minutes) * 60_000
+console.log(`soak: seed ${seed}, ${values.minutes} minutes, ${values.clients} clients`)
+
+const world = await createWorld()
+const kinds: readonly Traffic[] = [
+  createAccountTraffic(world, seed),
+  createCompanyTraffic(world, seed),
+  createBoxTraffic(world, seed),
+  createSavedTraffic(world, seed),
+]
+const ends = { SIGKILL: 0, SIGTERM: 0 }
+try {
+  const random = createRandom(seed)
+  for (let round = 1; Date.now() < until; round += 1) {
+    const clients = Array.from({ length: Number(values.clients) }, (_, client) =>
+      runClient(createRandom(`${seed} ${round} ${client}`)),
+    )
+    const run = random.between(0, LONGEST_RUN) / random.between(1, 5)
+    const how = random.onceIn(STOPS) ? 'SIGTERM' : 'SIGKILL'
+    // A client that has found a loss ends the wait.
+    await Promise.race([sleep(Math.max(LEAST_RUN, run)), ...clients])
+    await world.end(how)
+    ends[how] += 1
+    await Promise.all(clients)
+    await world.start()
+    await checkAll()
+  }
+  await endWithout(world)
+  report('soak: nothing was lost')
+  await world.close()
+} catch (error) {
+  await world.end('SIGKILL')
+  await tellLoss(error)
+  process.exitCode = 1
+}
+
+/** One client: does one thing after the other until the server ends. */
+async function runClient(random: Random): Promise<void> {
+  while (!world.isEnding()) {
+    try {
+      if (random.onceIn(COMMANDS))
+        await world.command('token', 'list', '--email', 'ann@example.com')
+      else await random.pick(kinds as [Traffic, ...Traffic[]]).step(random)
+    } catch (error) {
+      if (!(error instanceof CutError)) throw error
+      if (!world.isEnding() && !gaveUp(error)) {
+        throw new LossError(`cut without a reason: ${error.message} ${error.cause}`)
+      }
+    }
+  }
+}
+
+function gaveUp({ cause }: CutError): boolean {
+  return cause instanceof DOMException
+}
+
+async function checkAll(): Promise<void> {
+  await checkStorage(world)
+  for (const kind of kinds) await kind.check()
+}
+
+/** The last end is a clean one, and once more everything is looked at. */
+async function endWithout(last: World): Promise<void> {
+  await last.end('SIGTERM')
+  await last.start()
+  await checkAll()
+  await last.end('SIGTERM')
+}
+
+function report(title: string): void {
+  console.log(`${title}: seed ${seed}, ${ends.SIGKILL} kills, ${ends.SIGTERM} stops`)
+  for (const { name, ledger } of kinds) {
+    const { stored, changed, removed, read, settled } = ledger.counts
+    console.log(
+      `  ${name}: ${stored} stored, ${changed} overwritten, ${removed} deleted, ${read} read, ${settled} open at an end`,
+    )
+  }
+}
+
+async function tellLoss(error: unknown): Promise<void> {
+  report('soak: FAILED')
+  console.log(error instanceof LossError ? `LOST: ${error.message}` : error)
+  if (error instanceof LossError && error.kept) {
+    const { name, id, story } = error.kept
+    console.log(`  ${name}, ${id}\n${story.map((line) => `  ${line}`).join('\n')}`)
+  }
+  await writeFile(join(world.folder, 'server.log'), world.log())
+  console.log(`  the data folder is kept, and the log of the last server: ${world.folder}`)
+  console.log(`  again: npm run soak -- --minutes ${values.minutes} --seed ${seed}`)
+}

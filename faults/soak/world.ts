@@ -1,0 +1,166 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  environmentOf,
+  holdfastJson,
+  oneObject,
+  ROOT,
+  run,
+  type ServerProcess,
+  type Settings,
+  startServerProcess,
+} from '../../packages/server/test/cli/processes.ts'
+import { PUBLIC_KEY } from '../../packages/server/test/helpers/server.ts'
+import { ask, expected } from './requests.ts'
+
+const PIN = '273 soak'.replace(' ', '-')
+const COMMAND = join(ROOT, 'packages/server/src/cli/main.ts')
+
+/** A server on a folder of its own that is killed and started again, and those who use it. */
+export interface World {
+  /** Holds the data folder and the root key. */
+  readonly folder: string
+  readonly data: string
+  readonly settings: Settings
+  /** Of the process that runs now. */
+  readonly address: () => string
+  /** Whether the server is being ended: only then a request may be cut. */
+  readonly isEnding: () => boolean
+  /** A person with an account, and a member of the company. */
+  readonly member: Record<string, string>
+  /** An application of the company, which overwrites files. */
+  readonly application: Record<string, string>
+  /** The cookies of somebody with a box. */
+  readonly session: Record<string, string>
+  readonly identityId: string
+  readonly boxId: string
+  readonly companyId: string
+  /** Unlocks downloads of several files. */
+  pinKey(): Promise<string>
+  /** Runs a command beside the server, as an operator does. */
+  command(...words: string[]): Promise<void>
+  /** Ends the server without a word, or asks it to end. */
+  end(how: 'SIGKILL' | 'SIGTERM'): Promise<void>
+  /** What the process that ran last has logged. */
+  readonly log: () => string
+  /** Starts it again and waits until it has swept. */
+  start(): Promise<void>
+  close(): Promise<void>
+}
+
+export async function createWorld(): Promise<World> {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-soak-'))
+  const data = join(folder, 'data')
+  const settings: Settings = {
+    HOLDFAST_DATA: data,
+    HOLDFAST_PORT: '0',
+    HOLDFAST_API_RATE_LIMIT: '0',
+    HOLDFAST_LOG_LEVEL: 'info',
+  }
+  const endings: (() => unknown)[] = []
+  const start = () => startServerProcess({ after: (work) => endings.push(work) }, settings)
+  let server: ServerProcess = await start()
+  let isEnding = false
+
+  const json = <T>(...words: string[]) => holdfastJson<T>(settings, ...words)
+  const email = 'ann@example.com'
+  await json('user', 'create', '--email', email, '--name', 'Ann Example')
+  const pinSet = await run(
+    process.execPath,
+    [COMMAND, 'user', 'set', '--email', email, '--pin-stdin', '--json'],
+    settings,
+    `${PIN}\n`,
+  )
+  oneObject(pinSet.stdout)
+  const { token } = await json<{ token: string }>(
+    ...['token', 'create', '--email', email, '--name', 'soak'],
+  )
+  const signedIn = await json<Record<string, string>>('session', 'create', '--email', email)
+  const session = {
+    cookie: `accesstoken=${signedIn.accesstoken}; tokentype=${signedIn.tokentype}`,
+    'x-csrf-token': String(signedIn.csrf_token),
+  }
+  const { company_id: companyId } = await json<{ company_id: string }>(
+    ...['company', 'create', '--name', 'Acme', '--owner', email],
+  )
+  const app = await json<{ token: string }>(
+    ...['app', 'create', '--company', companyId, '--name', 'Editor'],
+  )
+  const box = expected<{ id: string }>(
+    await ask(`${server.address}/boxes`, 'POST', {
+      headers: session,
+      json: { title: 'A box', public_key: PUBLIC_KEY },
+    }),
+    201,
+  )
+  const member = { authorization: `Bearer ${token}` }
+  let pinKey: { key: string; until: number } | undefined
+
+  return {
+    folder,
+    data,
+    settings,
+    address: () => server.address,
+    isEnding: () => isEnding,
+    member,
+    application: { authorization: `Bearer ${app.token}` },
+    session,
+    identityId: String(signedIn.identity_id),
+    boxId: box.id,
+    companyId,
+
+    async pinKey() {
+      if (pinKey && pinKey.until > Date.now()) return pinKey.key
+      const answer = await ask(`${server.address}/api/keys`, 'POST', {
+        headers: member,
+        json: { pin: PIN },
+      })
+      const { data } = expected<{ data: { key: string } }>(answer, 201)
+      pinKey = { key: data.key, until: Date.now() + 50 * 60_000 }
+      return data.key
+    },
+
+    command: (...words) => command(settings, words),
+
+    async end(how) {
+      isEnding = true
+      server.child.kill(how)
+      const { code, stderr } = await server.ended
+      if (how === 'SIGTERM' && code !== 0) throw new Error(`it ended with ${code}: ${tail(stderr)}`)
+    },
+
+    log: () => server.stderr(),
+
+    async start() {
+      server = await start()
+      await server.logged('swept')
+      isEnding = false
+    },
+
+    async close() {
+      for (const end of endings) await end()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** A command that is not told what becomes of the server. */
+async function command(settings: Settings, words: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, [COMMAND, ...words, '--json'], {
+    cwd: ROOT,
+    env: environmentOf(settings),
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  let said = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said += text
+  })
+  const code = await new Promise((resolve) => child.once('close', resolve))
+  if (code !== 0) throw new Error(`holdfast ${words.join(' ')} ended with ${code}: ${tail(said)}`)
+}
+
+function tail(text: string): string {
+  return text.slice(-2000)
+}
