@@ -52,12 +52,10 @@ export function expected<T>({ status, bytes }: Answer, ...statuses: number[]): T
 export function form(
   part: string,
   bytes: Buffer<ArrayBuffer>,
-  fields: Record<string, string> = {},
+  { filename = 'blob', ...fields }: { filename?: string; [name: string]: string } = {},
 ): FormData {
   const made = new FormData()
-  made.append(part, new Blob([bytes]), fields.filename ?? 'blob')
-  for (const [name, value] of Object.entries(fields)) {
-    if (name !== 'filename') made.append(name, value)
-  }
+  made.append(part, new Blob([bytes]), filename)
+  for (const [name, value] of Object.entries(fields)) made.append(name, value)
   return made
 }

@@ -23,6 +23,12 @@ export function sendZip(
   })
   if (request.method === 'HEAD') return reply.send()
 
+  /** Cuts the connection: what is missing must not look like the end. */
+  function fail(error: unknown): void {
+    request.server.reportFailure(request, error)
+    reply.raw.destroy()
+  }
+
   const zip = new ZipFile()
   // What is encrypted or a photo does not get smaller, and other requests want the processor.
   const options = { compress: false }
@@ -34,14 +40,12 @@ export function sendZip(
       { ...options, size: blob.size, mtime: new Date(file.createdAt) },
       (give) => {
         current = Readable.from(core.blobs.read(blob, 0, blob.size), { objectMode: false })
-        give(null, current)
+        // The archive does not listen, and an error that nobody hears ends the process.
+        give(null, current.on('error', fail))
       },
     )
   }
-  zip.on('error', (error: unknown) => {
-    request.server.reportFailure(request, error)
-    reply.raw.destroy()
-  })
+  zip.on('error', fail)
   const archive = zip.outputStream as Readable
   archive.once('end', onLastByte)
   // A client that leaves leaves a file open otherwise.
