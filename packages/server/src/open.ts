@@ -121,12 +121,8 @@ export async function openForCommand(config: Config, clock: () => number): Promi
     const database = await openCommandDatabase(folderPaths(config.data).database)
     opened.push(database)
     const core = createCore({ database, store, keyring, clock, ...config })
-    const version = await schemaVersion(database.read)
-    if (version !== SCHEMA_VERSION) {
-      throw new FolderError(
-        `${config.data} has schema ${version ?? 'none'}, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
-      )
-    }
+    await refuseOtherSchema(config, database)
+    await isBound(database, marker)
     await core.epochs.start()
     // What fails here is told when the epoch is needed.
     const follow = () => core.epochs.follow().catch(() => undefined)
@@ -177,6 +173,14 @@ export async function rootKeyOf(config: Config, marker: VolumeMarker): Promise<I
   return root
 }
 
+async function refuseOtherSchema(config: Config, database: Database): Promise<void> {
+  const version = await schemaVersion(database.read)
+  if (version === SCHEMA_VERSION) return
+  throw new FolderError(
+    `${config.data} has schema ${version ?? 'none'}, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
+  )
+}
+
 /** The keyring of a store without a database: new, or interrupted before its first database. */
 async function prepareNewStore(store: BlobStore, root: Identity): Promise<void> {
   await refuseBlobs(store)
@@ -191,26 +195,35 @@ async function refuseBlobs(store: BlobStore): Promise<void> {
   }
 }
 
-/** A database that was copied in from another store would not know this folder's blobs. */
+const VOLUME = 'volume'
+
+/** Binds a new database to its folder. */
 async function bindToVolume(
   database: Database,
   marker: VolumeMarker,
   store: BlobStore,
 ): Promise<void> {
-  const key = 'volume'
+  if (await isBound(database, marker)) return
+  await refuseBlobs(store)
+  await database.write((writer) =>
+    writer.insertInto('meta').values({ key: VOLUME, value: marker.volume }).execute(),
+  )
+}
+
+/**
+ * @returns whether a server has bound the database to the folder yet
+ * @throws FolderError for one that was copied in from another store: it would not know this folder's blobs
+ */
+async function isBound(database: Database, marker: VolumeMarker): Promise<boolean> {
   const row = await database.read
     .selectFrom('meta')
     .select('value')
-    .where('key', '=', key)
+    .where('key', '=', VOLUME)
     .executeTakeFirst()
-  if (!row) {
-    await refuseBlobs(store)
-    await database.write((writer) =>
-      writer.insertInto('meta').values({ key, value: marker.volume }).execute(),
-    )
-  } else if (row.value !== marker.volume) {
+  if (row && row.value !== marker.volume) {
     throw new FolderError('the database and the volume marker belong to different stores')
   }
+  return row !== undefined
 }
 
 function missingKey(config: Config, marker: VolumeMarker): RootKeyError {

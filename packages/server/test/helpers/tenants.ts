@@ -48,10 +48,11 @@ export interface Tenant {
   readonly boxId: string
   readonly shareHash: string
   readonly files: readonly TenantFile[]
-  /** Lists and other answers with sealed texts, each with a word that stands in it. */
+  /** Lists and other answers with sealed texts. */
   readonly texts: readonly Text[]
 }
 
+/** An answer with sealed texts, and how it is asked for. */
 export interface Text {
   readonly dialect: 'privasfer' | 'twake' | 'misakey' | 'native'
   readonly path: string
@@ -117,7 +118,7 @@ async function createTenant(server: TestServer, name: string, seed: number): Pro
     { dialect: 'misakey', path: `/boxes/${boxId}/files`, headers: cookies },
     { dialect: 'misakey', path: `/box-key-shares/${shareHash}`, headers: cookies },
     { dialect: 'misakey', path: '/saved-files', headers: cookies },
-    { dialect: 'native', path: '/v1/tokens', headers },
+    { dialect: 'native', path: '/v1/tokens', headers: cookies },
     { dialect: 'native', path: '/v1/me', headers },
   ]
   return { person, actor, companyId, boxId, shareHash, files, texts }

@@ -460,7 +460,7 @@ export function partRow(
 export function storedPart(column: SealedColumn<PartSeal>, row: Row<'blob_part'>): StoredPart {
   const part = column.open(`${row.blob_id}.${row.number}`, '', row.sealed)
   if (row.plain_size !== part.plainSize || row.sealed_size !== part.sealedSize) {
-    throw new CoreError('integrity', 'the row of a part does not match what was sealed')
+    throw new CoreError('integrity', `the row of ${row.object} does not match what was sealed`)
   }
   return { ...part, object: row.object, epoch: row.epoch }
 }

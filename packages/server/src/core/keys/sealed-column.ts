@@ -79,12 +79,12 @@ function openValue(keyring: Keyring, place: Place, value: Uint8Array): Buffer {
   if (sealed.length < CIPHERTEXT_AT + TAG_BYTES || sealed[0] !== VERSION) {
     throw new CoreError('integrity', `the sealed value of ${nameOf(place)} is malformed`)
   }
-  const { columnKey } = keyring.epoch(sealed.readUInt32BE(EPOCH_AT))
-  const nonce = sealed.subarray(NONCE_AT, CIPHERTEXT_AT)
-  const decipher = createDecipheriv('aes-256-gcm', columnKey, nonce, { authTagLength: TAG_BYTES })
-  decipher.setAAD(associatedData(place))
-  decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES))
   try {
+    const { columnKey } = keyring.epoch(sealed.readUInt32BE(EPOCH_AT))
+    const nonce = sealed.subarray(NONCE_AT, CIPHERTEXT_AT)
+    const decipher = createDecipheriv('aes-256-gcm', columnKey, nonce, { authTagLength: TAG_BYTES })
+    decipher.setAAD(associatedData(place))
+    decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES))
     const plain = decipher.update(sealed.subarray(CIPHERTEXT_AT, sealed.length - TAG_BYTES))
     decipher.final()
     return plain

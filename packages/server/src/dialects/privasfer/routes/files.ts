@@ -37,9 +37,12 @@ export async function fileRoutes(app: FastifyInstance, options: DialectOptions):
     const wanted = pageWanted(request.query)
     if (wanted) return pageOf(request, query, view, wanted)
     const batches = core.accountList.all(view.owner.id, query)
-    return reply
-      .type('application/json; charset=utf-8')
-      .send(Readable.from(listJson(batches, view), { objectMode: false }))
+    const json = Readable.from(listJson(batches, view), { objectMode: false })
+    json.once('error', (error) => {
+      // Before its first byte the error handler is told.
+      if (reply.raw.headersSent) request.server.reportFailure(request, error)
+    })
+    return reply.type('application/json; charset=utf-8').send(json)
   })
 
   async function pageOf(
