@@ -119,7 +119,7 @@ async function createTenant(server: TestServer, name: string, seed: number): Pro
     { dialect: 'misakey', path: `/box-key-shares/${shareHash}`, headers: cookies },
     { dialect: 'misakey', path: '/saved-files', headers: cookies },
     { dialect: 'native', path: '/v1/tokens', headers: cookies },
-    { dialect: 'native', path: '/v1/me', headers },
+    { dialect: 'native', path: '/v1/me', headers: cookies },
   ]
   return { person, actor, companyId, boxId, shareHash, files, texts }
 }
