@@ -7,6 +7,7 @@ import { holdfastJson, startServerProcess } from '../cli/processes.ts'
 import { testFolder } from '../helpers/cleanup.ts'
 import { uploadForm } from '../helpers/server.ts'
 import { filesBelow } from '../helpers/store.ts'
+import { createFinder, isIn, writingsOf } from '../helpers/writings.ts'
 
 /**
  * Words that stand in everything a person writes or names. None must be readable where the data lie:
@@ -65,6 +66,7 @@ test('nothing that people write, name or sign in with can be read in the data fo
 
 test('the search for a word finds it however it is written', () => {
   const word = 'Quixomarten'
+  const finder = createFinder(new Map([[word, writingsOf(word)]]))
   for (const text of [
     `x${word}x`,
     word.toUpperCase(),
@@ -76,11 +78,14 @@ test('the search for a word finds it however it is written', () => {
     Buffer.from(word).toString('hex').toUpperCase(),
     [...Buffer.from(word)].map((byte) => `%${byte.toString(16)}`).join(''),
   ]) {
-    assert.ok(isIn(Buffer.from(`before ${text} behind`), word), text)
+    const bytes = Buffer.from(`before ${text} behind`)
+    assert.ok(isIn(bytes, word), text)
+    assert.deepEqual(finder.find(bytes), [word], text)
   }
   assert.ok(isIn(Buffer.from(`x${word}`, 'utf16le'), word))
   assert.ok(isIn(Buffer.from(word, 'utf16le').swap16(), word))
   assert.ok(!isIn(Buffer.from('Quixomarte n'), word))
+  assert.deepEqual(finder.find(Buffer.from('Quixomarte n')), [])
 })
 
 /** Makes one of everything, with markers in it; answers what signs people in. */
@@ -206,33 +211,4 @@ async function savedFile(
   form.append('encrypted_metadata', MARKERS.metadata)
   form.append('key_fingerprint', MARKERS.fingerprint)
   await send('POST', `/box-users/${identityId}/saved-files`, form)
-}
-
-function isIn(bytes: Buffer, text: string): boolean {
-  return writingsOf(text).some((writing) => bytes.includes(writing))
-}
-
-/** A word in the ways in which it may stand somewhere without having been sealed. */
-function writingsOf(word: string): Buffer[] {
-  return [word, word.toUpperCase(), word.toLowerCase()].flatMap((text) => {
-    const plain = Buffer.from(text)
-    const hex = plain.toString('hex')
-    const percent = hex.replace(/../g, '%$&')
-    const utf16 = Buffer.from(text, 'utf16le')
-    const written = [...base64Of(plain), hex, hex.toUpperCase(), percent, percent.toUpperCase()]
-    return [plain, utf16, Buffer.from(utf16).swap16(), ...written.map((each) => Buffer.from(each))]
-  })
-}
-
-/** What of the base64 of a longer text is the same wherever `bytes` stand in it. */
-function base64Of(bytes: Buffer): string[] {
-  return [0, 1, 2].flatMap((before) => {
-    const padded = Buffer.concat([Buffer.alloc(before), bytes])
-    const whole = padded.length - (padded.length % 3)
-    const text = padded
-      .subarray(0, whole)
-      .toString('base64')
-      .slice(before === 0 ? 0 : 4)
-    return [text, text.replaceAll('+', '-').replaceAll('/', '_')]
-  })
 }
