@@ -12,7 +12,7 @@ import { readyDownload } from '../helpers/account.ts'
 import { pattern } from '../helpers/bytes.ts'
 import { chunkQuery, client, createApp } from '../helpers/companies.ts'
 import type { TestServer } from '../helpers/server.ts'
-import { tamper } from '../helpers/store.ts'
+import { rowsOf } from '../helpers/store.ts'
 import {
   type Received,
   receive,
@@ -71,9 +71,8 @@ test('no damage of a stored object lets a wrong byte out, in any dialect and any
   }
   for (const [index, file] of ann.files.entries()) {
     const other = bob.files[index] as TenantFile
-    const objects = objectsOf(server, file)
-    const [object] = objects
-    const [otherObject] = objectsOf(server, other)
+    const [object] = await objectsOf(server, file)
+    const [otherObject] = await objectsOf(server, other)
     if (!object || !otherObject) continue
     const path = join(server.config.data, object)
     const own = await readFile(path)
@@ -96,7 +95,7 @@ test('a chunk that is sent again is not called the same when what is stored is d
   const chunk = file.truth.subarray(0, 2 * CHUNK)
   const again = () => member.send(file.id, chunk, chunkQuery(1, 2, file.truth.length))
   assert.equal((await again()).status, 200)
-  const path = join(server.config.data, String(objectsOf(server, file)[0]))
+  const path = join(server.config.data, String((await objectsOf(server, file))[0]))
   const own = await readFile(path)
   await writeFile(path, own.subarray(0, -1))
   assert.equal((await again()).status, 500)
@@ -111,7 +110,7 @@ test('what was overwritten does not come back when its object is put in the plac
     { id: ann.companyId },
     await createApp(server, ann.companyId, 'Editor'),
   )
-  const [old] = objectsOf(server, file)
+  const [old] = await objectsOf(server, file)
   const kept = join(server.config.data, 'kept')
   await copyFile(join(server.config.data, String(old)), kept)
   const newer = pattern(file.truth.length, 77)
@@ -126,7 +125,7 @@ test('what was overwritten does not come back when its object is put in the plac
   }
   const overwritten = { ...file, truth: newer }
   assert.ok((await receive(server, file)).bytes.equals(newer))
-  const [object] = objectsOf(server, file)
+  const [object] = await objectsOf(server, file)
   await copyFile(kept, join(server.config.data, String(object)))
   await assertNoticed(server, ann, overwritten, String(object), 'an older object')
 })
@@ -202,18 +201,16 @@ function largeFile({ files }: Tenant, dialect: string): TenantFile {
 }
 
 /** Names of the objects of a file's content, in their order; none when the database holds it. */
-function objectsOf(server: TestServer, { dialect, id }: TenantFile): string[] {
+async function objectsOf({ config }: TestServer, { dialect, id }: TenantFile): Promise<string[]> {
   const table = { privasfer: 'account_file', twake: 'company_file', misakey: 'blob' }[dialect]
   const blob = dialect === 'misakey' ? 'id' : 'blob_id'
-  return tamper(server.config, (database) =>
-    database
-      .prepare(
-        `select object from blob_part where blob_id = (select ${blob} from ${table} where id = ?)
-          order by number`,
-      )
-      .all(id)
-      .map((row) => String(row.object)),
+  const rows = await rowsOf<{ object: string }>(
+    config,
+    `select object from blob_part where blob_id = (select ${blob} from ${table} where id = ?)
+      order by number`,
+    id,
   )
+  return rows.map(({ object }) => object)
 }
 
 function payloadOf(object: Buffer): number {
