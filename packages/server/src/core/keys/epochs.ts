@@ -160,10 +160,14 @@ export function createEpochs(
     async start() {
       const epochs = await list()
       for (const { number, state } of epochs) {
-        if (keyring.has(number) || state === 'announced' || state === 'dropped') continue
-        throw new KeyringError(
-          `the keys of epoch ${number} are missing: the keyring is older than the database, put back its newest copy`,
-        )
+        if (state === 'announced' || state === 'dropped') continue
+        // One may have begun since the keyring was read.
+        await keyring.load(number).catch((error: unknown) => {
+          throw new KeyringError(
+            `the keys of epoch ${number} are missing: the keyring is older than the database, put back its newest copy`,
+            { cause: error },
+          )
+        })
       }
       for (const { number, state } of epochs) if (state === 'current') keyring.use(number)
       for (const { number, state } of epochs) if (state === 'dropped') keyring.forget(number)
