@@ -40,6 +40,8 @@ export interface Config {
   readonly twakeJwtSecret: string | undefined
   /** Asked for by `GET /metrics`, which is not there without it. */
   readonly metricsToken: string | undefined
+  /** Bytes a second that the server opens in the background to see whether they are well; 0 is never. */
+  readonly scrubRate: number
   readonly logLevel: string
 }
 
@@ -90,6 +92,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     uploadExpiry: read.duration('HOLDFAST_UPLOAD_EXPIRY', '7d'),
     twakeJwtSecret: read.secret('HOLDFAST_TWAKE_JWT_SECRET'),
     metricsToken: read.secret('HOLDFAST_METRICS_TOKEN'),
+    scrubRate: read.integer('HOLDFAST_SCRUB_RATE', 8, 0, 1024 * 1024) * 1024 * 1024,
     logLevel: read.choice('HOLDFAST_LOG_LEVEL', LOG_LEVELS, 'info'),
   })
 }
@@ -98,6 +101,13 @@ const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
 const PREFIX = /^(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\/?$/
 /** What stores at an endpoint of their own mostly do not mind. */
 const ENDPOINT_REGION = 'us-east-1'
+
+/** Milliseconds of a number and `s`, `m`, `h` or `d`; undefined for anything else. */
+export function durationOf(text: string): number | undefined {
+  const [, count, unit = ''] = /^([1-9]\d{0,5})([smhd])$/.exec(text) ?? []
+  const milliseconds = UNIT_MS[unit]
+  return count && milliseconds ? Number(count) * milliseconds : undefined
+}
 
 function settings(environment: NodeJS.ProcessEnv) {
   function text(name: string, fallback: string): string {
@@ -172,9 +182,8 @@ function settings(environment: NodeJS.ProcessEnv) {
 
     /** In milliseconds. */
     duration(name: string, fallback: string): number {
-      const [, count, unit = ''] = /^([1-9]\d{0,5})([smhd])$/.exec(text(name, fallback)) ?? []
-      const milliseconds = UNIT_MS[unit]
-      if (count && milliseconds) return Number(count) * milliseconds
+      const milliseconds = durationOf(text(name, fallback))
+      if (milliseconds !== undefined) return milliseconds
       throw new ConfigError(`${name} must be a number of seconds, minutes, hours or days, like 7d`)
     },
 

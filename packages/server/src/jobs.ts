@@ -1,29 +1,38 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Core } from './core/core.ts'
 import { FOLLOW_EVERY_MS } from './core/keys/epochs.ts'
+import type { Metrics } from './http/metrics.ts'
 
 const HOUR_MS = 3600 * 1000
 /** New names are found without the index too, only more slowly. */
 const INDEX_EVERY_MS = 250
+const SCRUB_LOOKED_AT_MS = 10 * 60_000
 
 interface Job {
   name: string
   everyMs: number
-  run(): Promise<void>
+  /** What comes round seldom need not add to the work of a start. */
+  waitsFirst?: boolean
+  /** @param signal aborts when the server stops */
+  run(signal: AbortSignal): Promise<void>
+}
+
+interface JobParts {
+  core: Core
+  logger: FastifyBaseLogger
+  metrics: Metrics
+  /** When this process started: the sweep leaves what is younger alone. */
+  startedAt: number
+  /** Bytes a second; 0 is no scrub. */
+  scrubRate: number
 }
 
 /**
  * Work that no request waits for: begins at once, then runs at intervals, never twice at a time. A
  * failure is logged and tried again at the next turn.
- *
- * @param startedAt when this process started: the sweep leaves what is younger alone
  */
-export function startJobs(
-  core: Core,
-  logger: FastifyBaseLogger,
-  startedAt: number,
-): { stop(): Promise<void> } {
-  const running = jobs(core, logger, startedAt).map((job) => start(job, logger))
+export function startJobs(parts: JobParts): { stop(): Promise<void> } {
+  const running = jobs(parts).map((job) => start(job, parts.logger))
   return {
     async stop() {
       await Promise.all(running.map((job) => job.stop()))
@@ -31,8 +40,10 @@ export function startJobs(
   }
 }
 
-function jobs(core: Core, logger: FastifyBaseLogger, startedAt: number): Job[] {
+function jobs(parts: JobParts): Job[] {
+  const { core, logger, startedAt } = parts
   return [
+    ...(parts.scrubRate > 0 ? [scrubJob(parts)] : []),
     {
       name: 'follow epochs',
       everyMs: FOLLOW_EVERY_MS,
@@ -99,21 +110,48 @@ function onceAlike(work: () => Promise<void>): () => Promise<void> {
   }
 }
 
+/** Opens everything that is stored about once a month; an operator's own scrub goes before it. */
+function scrubJob({ core, logger, metrics, scrubRate: rate }: JobParts): Job {
+  const { scrub } = core.checks
+  return {
+    name: 'scrub',
+    everyMs: SCRUB_LOOKED_AT_MS,
+    waitsFirst: true,
+    async run(signal) {
+      if (!(await scrub.isDue())) return
+      const { findings: _, ...report } = await scrub.run({
+        rate,
+        signal,
+        background: true,
+        most: 0,
+        onOpened: (bytes) => metrics.scrubbedBytes.inc(bytes),
+        onFinding(finding) {
+          metrics.integrityFailures.inc({ dialect: 'scrub' })
+          logger.error(finding, 'scrub: stored bytes are not what was written')
+        },
+      })
+      if (report.finishedAt !== null) logger.info(report, 'scrubbed')
+    },
+  }
+}
+
 function start(job: Job, logger: FastifyBaseLogger): { stop(): Promise<void> } {
+  const ending = new AbortController()
   let running: Promise<void> | undefined
   function turn(): void {
     running ??= job
-      .run()
+      .run(ending.signal)
       .catch((error: unknown) => logger.error({ err: error, job: job.name }, 'job failed'))
       .finally(() => {
         running = undefined
       })
   }
-  turn()
+  if (!job.waitsFirst) turn()
   const timer = setInterval(turn, job.everyMs)
   return {
     async stop() {
       clearInterval(timer)
+      ending.abort()
       await running
     },
   }

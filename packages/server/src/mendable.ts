@@ -1,10 +1,11 @@
 import { ConfigError } from './config.ts'
+import { ScrubError } from './core/checks/scrub.ts'
 import { KeyringError } from './core/keys/keyring.ts'
 import { BucketError } from './store/blobs/s3/store.ts'
 import { FolderError } from './store/folder.ts'
 import { RootKeyError } from './store/root-key.ts'
 
-const KINDS = [ConfigError, FolderError, BucketError, RootKeyError, KeyringError]
+const KINDS = [ConfigError, FolderError, BucketError, RootKeyError, KeyringError, ScrubError]
 
 /**
  * Whether a start failed for a reason that the operator mends, by what the message says: a setting,

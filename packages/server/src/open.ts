@@ -17,6 +17,7 @@ import { type Files, nodeFiles } from './store/files.ts'
 import {
   FolderError,
   folderPaths,
+  isServed,
   lockFolder,
   lockKeys,
   readMarker,
@@ -30,6 +31,8 @@ export interface Opened {
   readonly core: Core
   /** Whether this start made the root key. */
   readonly madeRootKey: boolean
+  /** Whether a server uses it. */
+  readonly served: boolean
   close(): Promise<void>
 }
 
@@ -84,7 +87,7 @@ export async function openForServer(
     await bindToVolume(database, marker, store)
     await core.epochs.start()
     await failpoint('start.bound')
-    return { core, madeRootKey: known === undefined, close }
+    return { core, madeRootKey: known === undefined, served: true, close }
   } catch (error) {
     await close()
     throw error
@@ -128,7 +131,7 @@ export async function openForCommand(config: Config, clock: () => number): Promi
     const follow = () => core.epochs.follow().catch(() => undefined)
     const following = setInterval(follow, FOLLOW_EVERY_MS).unref()
     opened.push({ close: async () => clearInterval(following) })
-    return { core, madeRootKey: false, close }
+    return { core, madeRootKey: false, served: isServed(config.data), close }
   } catch (error) {
     await close()
     throw error

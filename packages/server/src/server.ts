@@ -41,7 +41,8 @@ export async function startServer(
   try {
     const app = await buildApp(store.core, config, logger, metrics)
     const address = await app.listen({ host: config.host, port: config.port })
-    const jobs = startJobs(store.core, logger, startedAt)
+    const { scrubRate } = config
+    const jobs = startJobs({ core: store.core, logger, metrics, startedAt, scrubRate })
     return {
       app,
       core: store.core,

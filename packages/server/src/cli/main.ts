@@ -5,12 +5,14 @@ import { CoreError } from '../core/errors.ts'
 import { isMendable } from '../mendable.ts'
 import { type Opened, openForCommand, openForKeys } from '../open.ts'
 import { appCommand } from './commands/app.ts'
+import { fsckCommand, gcCommand, scrubCommand } from './commands/checks.ts'
 import { companyCommand } from './commands/company.ts'
 import { keysCommand } from './commands/keys.ts'
 import { sessionCommand } from './commands/session.ts'
 import { tokenCommand } from './commands/token.ts'
 import { userCommand } from './commands/user.ts'
-import { createGroup, EXIT_FINDINGS, print, type Run } from './run.ts'
+import { showProgress } from './progress.ts'
+import { createGroup, EXIT_FINDINGS, print, type Run, type RunCheck } from './run.ts'
 
 const EXIT_COULD_NOT_RUN = 2
 
@@ -28,6 +30,37 @@ function runner(open: (config: Config, clock: () => number) => Promise<Opened>):
 
 const run = runner(openForCommand)
 
+const check: RunCheck = async (command, { work, isClean, json, words }) => {
+  try {
+    const store = await openForCommand(loadConfig(), Date.now)
+    const progress = showProgress(command.optsWithGlobals().json !== true)
+    const interruption = new AbortController()
+    process.once('SIGINT', () => interruption.abort())
+    try {
+      const { signal } = interruption
+      const report = await work({ ...store, signal, onProgress: progress.onProgress })
+      progress.stop()
+      print(command, json(report), () => words(report))
+      process.exitCode = isClean(report) ? 0 : EXIT_FINDINGS
+    } finally {
+      progress.stop()
+      await store.close()
+    }
+  } catch (error) {
+    // Also when it ended halfway: to whoever reads the code, 1 would say that all was looked at.
+    throw new CheckFailed(error)
+  }
+}
+
+/** A check that did not come to its end. */
+class CheckFailed extends Error {
+  override name = 'CheckFailed'
+
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause })
+  }
+}
+
 const program = createGroup(
   'holdfast',
   'Works on the store of a Holdfast server, beside it or while it is stopped.',
@@ -36,6 +69,7 @@ const program = createGroup(
       make(run),
     ),
     keysCommand(run, runner(openForKeys)),
+    ...[fsckCommand, scrubCommand, gcCommand].map((make) => make(check)),
   ],
 )
 
@@ -48,6 +82,13 @@ try {
 function exitCodeOf(error: unknown): number {
   // Commander has said what is wrong with the words of the call, or has printed the help.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_COULD_NOT_RUN
+  if (error instanceof CheckFailed) {
+    const { cause } = error
+    const isBug = !(cause instanceof CoreError) && !isMendable(cause)
+    const text = isBug && cause instanceof Error ? cause.stack : error.message
+    process.stderr.write(`holdfast: ${text}\n`)
+    return EXIT_COULD_NOT_RUN
+  }
   if (!(error instanceof CoreError) && !isMendable(error)) throw error
   process.stderr.write(`holdfast: ${error.message}\n`)
   return error instanceof CoreError ? EXIT_FINDINGS : EXIT_COULD_NOT_RUN

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import type { OnProgress } from '../core/checks/findings.ts'
 import type { Core } from '../core/core.ts'
 
 /**
@@ -21,6 +22,31 @@ export function print<T>(command: Command, result: T, words: (result: T) => stri
   const json = command.optsWithGlobals().json === true
   process.stdout.write(`${json ? JSON.stringify(result) : words(result)}\n`)
 }
+
+/** What a check works with. */
+export interface CheckPlace {
+  readonly core: Core
+  /** Whether a server uses the store. */
+  readonly served: boolean
+  /** Aborts when somebody interrupts the command. */
+  readonly signal: AbortSignal
+  readonly onProgress: OnProgress | undefined
+}
+
+/**
+ * Runs one check of the opened store. It ends with 0 when all was well, with 1 when not, and with 2
+ * when it could not run, whatever the reason.
+ */
+export type RunCheck = <T>(
+  command: Command,
+  check: {
+    work(place: CheckPlace): Promise<T>
+    isClean(report: T): boolean
+    /** What `--json` prints. */
+    json(report: T): object
+    words(report: T): string
+  },
+) => Promise<void>
 
 /** A command whose errors are thrown and whose `--json` stands behind it as well as before. */
 export function createCommand(name: string, description: string): Command {

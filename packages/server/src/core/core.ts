@@ -6,6 +6,7 @@ import { createNameSearch } from './account-files/name-search.ts'
 import { createPins, type Pins } from './account-files/pins.ts'
 import { type Blobs, createBlobs } from './blobs/blobs.ts'
 import { createReceivedBlobs } from './blobs/received.ts'
+import { rememberStaged } from './blobs/staged.ts'
 import type { BlobStore } from './blobs/store.ts'
 import { type SweepReport, sweep } from './blobs/sweep.ts'
 import { type Boxes, createBoxes } from './boxes/boxes.ts'
@@ -13,6 +14,7 @@ import { createEventLog } from './boxes/events.ts'
 import { type BoxFiles, createBoxFiles } from './boxes/files.ts'
 import { type BoxKeyShares, createBoxKeyShares } from './boxes/key-shares.ts'
 import { type BoxMessages, createBoxMessages } from './boxes/messages.ts'
+import { type Checks, createChecks } from './checks/checks.ts'
 import type { Clock } from './clock.ts'
 import { type CompanyChunks, createCompanyChunks } from './company-files/chunks.ts'
 import { createCompanyContent } from './company-files/content.ts'
@@ -72,6 +74,7 @@ export interface Core {
   readonly links: Links
   readonly epochs: Epochs
   readonly rekey: Rekey
+  readonly checks: Checks
   /** The time that everything here goes by. */
   readonly clock: Clock
   /** @param startedAt milliseconds since the epoch; objects that are younger are left alone */
@@ -84,11 +87,12 @@ export interface Core {
 
 export function createCore(given: CoreParts): Core {
   const parts = { ...given, database: sealingToRecorded(given.database, given.keyring) }
-  const { database, store, keyring, clock, smallLimit, quotaRules } = parts
+  const { database, keyring, clock, smallLimit, quotaRules } = parts
   const identities = createIdentities(database, keyring, clock)
   const tokens = createApiTokens(database, keyring, clock)
   const companies = createCompanies(database, keyring, clock, identities, tokens)
-  const blobs = createBlobs(database, store, keyring, clock, smallLimit)
+  const { store, staged } = rememberStaged(parts.store)
+  const blobs = createBlobs(database, store, staged, keyring, clock, smallLimit)
   const log = createEventLog(database, keyring, clock, identities)
   const quotas = createQuotas(database, clock, quotaRules)
   const keyShares = createBoxKeyShares(database, keyring, clock, log)
@@ -96,7 +100,7 @@ export function createCore(given: CoreParts): Core {
   const accountFiles = createAccountFiles({ database, keyring, clock, blobs, search })
   const pins = createPins(database, keyring, clock)
   const epochs = createEpochs(database, keyring, clock, parts.recipient)
-  const company = createCompanyParts(parts, companies, blobs)
+  const company = createCompanyParts({ ...parts, store }, companies, blobs)
   return {
     identities,
     sessions: createSessions(database, clock),
@@ -125,10 +129,13 @@ export function createCore(given: CoreParts): Core {
     ...company,
     links: createLinks(keyring, clock),
     epochs,
-    rekey: createRekey(database, store, keyring, epochs),
+    rekey: createRekey(database, parts.store, keyring, epochs),
     clock,
-    sweep: (startedAt) => sweep(database, store, blobs, clock, startedAt),
-    clearUnfinished: () => store.clearUnfinished(),
+    sweep: (startedAt) => sweep({ database, store, staged, blobs, clock }, startedAt),
+    checks: createChecks({ database, store, keyring, blobs, clock }),
+    clearUnfinished: async () => {
+      await store.clearUnfinished()
+    },
     checkStore: () => store.check(),
   }
 }

@@ -17,5 +17,10 @@ export interface Database {
    * @throws CoreError storage_full, storage_unavailable, key_unavailable
    */
   write<T>(work: (writer: Writer) => Promise<T>): Promise<T>
+  /**
+   * What the database finds wrong with its own pages, indexes and references, in its words; nothing
+   * that anybody wrote is in them.
+   */
+  check(): Promise<string[]>
   close(): Promise<void>
 }

@@ -1,4 +1,5 @@
 import type { Generated, Insertable, Selectable } from 'kysely'
+import type { FindingKind } from './checks/findings.ts'
 
 /**
  * The tables, as TypeScript sees them. What every table and column means is written in
@@ -33,6 +34,7 @@ export interface Schema {
   pin_key: PinKeyTable
   download: DownloadTable
   download_file: DownloadFileTable
+  scrub_finding: ScrubFindingTable
 }
 
 declare const sealedAs: unique symbol
@@ -398,6 +400,16 @@ export interface CompanyUploadTable {
   differs: 0 | 1
   sealed: Sealed<CompanyUploadText & BlobLink>
   expires_at: Instant
+}
+
+/** What a scrub found and none has found well since. */
+export interface ScrubFindingTable {
+  blob_id: string
+  /** Of the part; 0 is content in the database. */
+  number: number
+  kind: FindingKind
+  object: string | null
+  message: string
 }
 
 export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>

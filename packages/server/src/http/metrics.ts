@@ -7,6 +7,8 @@ export interface Metrics {
   readonly integrityFailures: Counter<'dialect'>
   /** Seconds that requests to a bucket took, by operation and outcome: ok, refused or failed. */
   readonly bucketRequests: Histogram<'operation' | 'outcome'>
+  /** Bytes of content that background scrubs opened. */
+  readonly scrubbedBytes: Counter
 }
 
 export function createMetrics(): Metrics {
@@ -14,7 +16,7 @@ export function createMetrics(): Metrics {
   collectDefaultMetrics({ register: registry })
   const integrityFailures = new Counter({
     name: 'holdfast_integrity_failures_total',
-    help: 'Reads of stored bytes or columns that were not what was written',
+    help: 'Reads and scrubs of stored bytes or columns that were not what was written',
     labelNames: ['dialect'],
     registers: [registry],
   })
@@ -25,5 +27,10 @@ export function createMetrics(): Metrics {
     buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 60],
     registers: [registry],
   })
-  return { registry, integrityFailures, bucketRequests }
+  const scrubbedBytes = new Counter({
+    name: 'holdfast_scrubbed_bytes_total',
+    help: 'Bytes of content that background scrubs opened',
+    registers: [registry],
+  })
+  return { registry, integrityFailures, bucketRequests, scrubbedBytes }
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -8,6 +9,9 @@ import { makeFolder } from './sync-folder.ts'
 const MARKER = 'holdfast-volume.json'
 const LOCK = 'server.lock'
 const KEYS_LOCK = 'keys.lock'
+const SQLITE_BUSY = 5
+/** A command that asks whether a server is there holds the lock for a moment. */
+const LOCK_WAIT_MS = 100
 const FORMAT = 1
 
 /** The marker in a data folder: says that this is a Holdfast volume, and which. */
@@ -88,6 +92,22 @@ export async function changeMarkerRoot(
   await replaceFile(join(data, MARKER), `${JSON.stringify({ ...marker, root })}\n`)
 }
 
+/** Whether a server holds the folder just now. */
+export function isServed(data: string): boolean {
+  const file = join(data, LOCK)
+  if (!existsSync(file)) return false
+  const lock = new DatabaseSync(file, { readOnly: true, timeout: 0 })
+  try {
+    lock.prepare('select count(*) from sqlite_master').get()
+    return false
+  } catch (error) {
+    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return true
+    throw error
+  } finally {
+    lock.close()
+  }
+}
+
 /**
  * Takes the folder for one server, making the folder when it is missing.
  *
@@ -111,7 +131,7 @@ export function lockKeys(data: string): () => void {
 
 /** The lock is SQLite's own on a file of its own: it dies with the process, however that ends. */
 function lock(file: string, refusal: string): () => void {
-  const database = new DatabaseSync(file, { timeout: 0 })
+  const database = new DatabaseSync(file, { timeout: LOCK_WAIT_MS })
   try {
     database.exec('begin exclusive')
   } catch (error) {

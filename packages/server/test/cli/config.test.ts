@@ -37,6 +37,7 @@ describe('settings', () => {
       uploadExpiry: 7 * 24 * 3600 * 1000,
       twakeJwtSecret: undefined,
       metricsToken: undefined,
+      scrubRate: 8 * 1024 * 1024,
       logLevel: 'info',
     } satisfies Config)
   })

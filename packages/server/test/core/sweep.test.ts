@@ -144,6 +144,7 @@ async function put(store: TestStore, name: string): Promise<void> {
 
 /** Blobs with a row and an object each, without the work of storing them; answers the objects' names. */
 async function makeRows(store: TestStore, count: number): Promise<string[]> {
+  if (count === 0) return []
   const ids = Array.from({ length: count }, () => randomUUID())
   const values = (row: (id: string) => string) => ids.map(row).join()
   await tamper(

@@ -13,7 +13,9 @@ import {
   sealedJson,
 } from '../keys/sealed-column.ts'
 import type { BlobSeal, NewRow, PartSeal, Row } from '../schema.ts'
+import { hasNoLink } from './links.ts'
 import { createPart, type PartWriter, readPart, type StoredPart } from './parts.ts'
+import type { StagedObjects } from './staged.ts'
 import type { BlobStore } from './store.ts'
 
 /** How long bytes that were overwritten wait for those who still read them. */
@@ -46,6 +48,8 @@ export interface BlobChanges {
   readonly replace: Release
   /** Removes an object that no row names any more. */
   drop(object: string): void
+  /** Says that a staged object gets its row. */
+  take(object: string): void
 }
 
 /** Immutable stored bytes and their life, `docs/architecture.md`. */
@@ -120,10 +124,14 @@ export function sealedSizeOf({ small, parts }: StagedBlob): number {
 /** The store's folder of all parts. */
 export const BLOB_FOLDER = 'blobs/'
 
-/** @param smallLimit content up to so many bytes lives in the database */
+/**
+ * @param staged what is being written to the store
+ * @param smallLimit content up to so many bytes lives in the database
+ */
 export function createBlobs(
   database: Database,
   store: BlobStore,
+  staged: StagedObjects,
   keyring: Keyring,
   clock: Clock,
   smallLimit: number,
@@ -138,8 +146,11 @@ export function createBlobs(
     await store.remove(staged.parts.map((part) => part.object))
   }
 
-  async function insert(writer: Writer, staged: StagedBlob): Promise<void> {
-    const { id, size, small, parts } = staged
+  async function insert(
+    writer: Writer,
+    { take }: BlobChanges,
+    { id, size, small, parts }: StagedBlob,
+  ): Promise<void> {
     const sealed = small ? null : blobColumn.seal(id, '', { size, parts: parts.length })
     await writer
       .insertInto('blob')
@@ -155,22 +166,18 @@ export function createBlobs(
         .insertInto('blob_part')
         .values(partRow(partColumn, id, index + 1, part))
         .execute()
+      take(part.object)
     }
     await failpoint('blob.inserted')
   }
 
   /** @returns whether parts are left to be removed from the store */
   async function release(writer: Writer, blobId: string): Promise<boolean> {
-    // The links themselves are asked, not a counter that could drift.
     const marked = await writer
       .updateTable('blob')
       .set({ state: 'deleting' })
       .where('id', '=', blobId)
-      .where(sql<boolean>`not exists (select 1 from box_event where blob_id = ${blobId})`)
-      .where(sql<boolean>`not exists (select 1 from saved_file where blob_id = ${blobId})`)
-      .where(sql<boolean>`not exists (select 1 from account_file where blob_id = ${blobId})`)
-      .where(sql<boolean>`not exists (select 1 from company_file where blob_id = ${blobId})`)
-      .where(sql<boolean>`not exists (select 1 from company_upload where blob_id = ${blobId})`)
+      .where(hasNoLink(sql`${blobId}`))
       .executeTakeFirst()
     if (marked.numUpdatedRows === 0n) return false
     await failpoint('blob.released')
@@ -305,8 +312,9 @@ export function createBlobs(
     const released: string[] = []
     const replaced: string[] = []
     const dropped: string[] = []
-    const result = await database.write((writer) => {
-      for (const list of [released, replaced, dropped]) list.length = 0
+    const taken: string[] = []
+    const written = database.write((writer) => {
+      for (const list of [released, replaced, dropped, taken]) list.length = 0
       return work(writer, {
         release: async (blobId) => {
           if (await release(writer, blobId)) released.push(blobId)
@@ -315,8 +323,10 @@ export function createBlobs(
           if (await release(writer, blobId)) replaced.push(blobId)
         },
         drop: (object) => dropped.push(object),
+        take: (object) => taken.push(object),
       })
     })
+    const result = await written.finally(() => staged.settle(taken))
     const unread = replaced.filter((blobId) => !readers.outlive(blobId))
     try {
       await removeBytes([...released, ...unread])
@@ -366,7 +376,7 @@ export function createBlobs(
       try {
         await failpoint('blob.staged')
         return await changing(async (writer, changes) => {
-          await insert(writer, staged)
+          await insert(writer, changes, staged)
           return link(writer, changes)
         })
       } catch (error) {

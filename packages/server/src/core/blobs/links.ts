@@ -1,5 +1,6 @@
+import { type RawBuilder, sql } from 'kysely'
 import { CoreError } from '../errors.ts'
-import type { BlobLink } from '../schema.ts'
+import type { BlobLink, BlobTable } from '../schema.ts'
 
 /**
  * Holds the blob that a row links to against the one that its sealed column says: somebody who can write
@@ -14,4 +15,25 @@ export function requireLink(blobId: string | null, sealed: BlobLink['blobId']): 
     'integrity',
     `a row links to blob ${blobId}, which is not the one it was made for`,
   )
+}
+
+/**
+ * Tables whose column `blob_id` keeps a blob alive, and the state of a blob that they link to. A row
+ * without a blob has no value there.
+ */
+export const LINKING_TABLES = [
+  { name: 'box_event', state: 'stored' },
+  { name: 'saved_file', state: 'stored' },
+  { name: 'account_file', state: 'stored' },
+  { name: 'company_file', state: 'stored' },
+  { name: 'company_upload', state: 'receiving' },
+] as const satisfies readonly { name: string; state: BlobTable['state'] }[]
+
+/** Holds for a blob that nothing keeps alive. The links themselves are asked, not a counter that could drift. */
+export function hasNoLink(blobId: RawBuilder<string>): RawBuilder<boolean> {
+  const links = LINKING_TABLES.map(
+    ({ name }) =>
+      sql`not exists (select 1 from ${sql.table(name)} where ${sql.ref(`${name}.blob_id`)} = ${blobId})`,
+  )
+  return sql<boolean>`(${sql.join(links, sql` and `)})`
 }

@@ -82,16 +82,44 @@ export async function* readPart(
   start: number,
   end: number,
 ): AsyncGenerator<Uint8Array> {
-  const object = await store.open(part.object)
+  const { payloadKey, size, object } = await openObject(store, keyring, part)
   try {
-    const { payloadKey, size } = await openPart(object, part, keyring.epoch(part.epoch).identity)
     yield* openRange(object, part, payloadKey, size, start, end)
   } catch (error) {
-    if (!(error instanceof SealError)) throw error
-    throw new CoreError('integrity', `${part.object}: ${error.message}`, { cause: error })
+    throw asIntegrity(part, error)
   } finally {
     await object.close()
   }
+}
+
+/**
+ * Holds an object against its part's row, by size, header and payload nonce. Content is not read.
+ *
+ * @throws CoreError integrity, file_not_found
+ */
+export async function checkPart(
+  store: BlobStore,
+  keyring: Keyring,
+  part: StoredPart,
+): Promise<void> {
+  const { object } = await openObject(store, keyring, part)
+  await object.close()
+}
+
+async function openObject(store: BlobStore, keyring: Keyring, part: StoredPart) {
+  const { identity } = keyring.epoch(part.epoch)
+  const object = await store.open(part.object)
+  try {
+    return { object, ...(await openPart(object, part, identity)) }
+  } catch (error) {
+    await object.close()
+    throw asIntegrity(part, error)
+  }
+}
+
+function asIntegrity({ object }: StoredPart, error: unknown): unknown {
+  if (!(error instanceof SealError)) return error
+  return new CoreError('integrity', `${object}: ${error.message}`, { cause: error })
 }
 
 /** Holds an object against its part's row and opens its header, before any content is read. */

@@ -123,6 +123,7 @@ export function createReceivedBlobs(
         .insertInto('blob_part')
         .values(partRow(column, part.blobId, part.number, part))
         .execute()
+      changes.take(part.object)
       await failpoint('part.put')
     },
 

@@ -1,3 +1,8 @@
+/** Where objects lie that nobody refers to, each as `<last part of its name>.<something unique>`. */
+export const TRASH_FOLDER = 'trash/'
+/** Where objects lie that are not what they should be, named in the same way. */
+export const QUARANTINE_FOLDER = 'quarantine/'
+
 /**
  * Where sealed objects are kept: a folder on a disk, or a bucket. Names are slash-separated paths of
  * lower-case letters, digits, dots and dashes; an object is written once and never changed, but for
@@ -19,7 +24,7 @@ export interface BlobStore {
   open(name: string): Promise<ObjectReader>
   /** Removes objects; those that are gone already are no error. Durable when it settles. */
   remove(names: readonly string[]): Promise<void>
-  /** Every object below `prefix`, in no order. */
+  /** Every object below `prefix`, in no order; also below `trash/` and `quarantine/`. */
   list(prefix: string): AsyncIterable<ObjectEntry>
   /**
    * Takes an object away from its name but keeps it until `emptyTrash` (for objects nobody refers to).
@@ -28,8 +33,24 @@ export interface BlobStore {
   moveToTrash(name: string): Promise<void>
   /** Removes for good what went to the trash before `before`; answers how many. */
   emptyTrash(before: number): Promise<number>
-  /** Removes what unfinished writers of other processes left. For the server alone, at any time. */
-  clearUnfinished(): Promise<void>
+  /**
+   * Takes an object away from its name and keeps it for good, for objects that are not what they
+   * should be. One that is gone meanwhile is no error.
+   */
+  quarantine(name: string): Promise<void>
+  /**
+   * Gives an object from `trash/` or `quarantine/` a name, durably; never in the place of another.
+   *
+   * @returns whether it has the name now
+   */
+  restore(setAside: string, name: string): Promise<boolean>
+  /** What unfinished writers hold or left; the names are the store's own. */
+  unfinished(): AsyncIterable<ObjectEntry>
+  /**
+   * Removes what unfinished writers of other processes left, and only what was written to last before
+   * `before` if that is given; answers how many.
+   */
+  clearUnfinished(before?: number): Promise<number>
   /** @throws CoreError storage_unavailable when the place cannot be reached */
   check(): Promise<void>
   close(): Promise<void>
@@ -54,6 +75,8 @@ export interface ObjectReader {
 
 export interface ObjectEntry {
   readonly name: string
+  /** Bytes. */
+  readonly size: number
   /** Milliseconds since the epoch. */
   readonly changedAt: number
 }

@@ -18,7 +18,7 @@ export const SEALED_COLUMN_OVERHEAD = CIPHERTEXT_AT + TAG_BYTES
 /** JSON is padded to a multiple of this, so that lengths tell little of names. */
 const PADDING = 32
 /** Ids, and numbers of parts behind them. */
-const ROW_ID = /^[0-9a-f-]{36}(\.\d+)?$/
+export const ROW_ID = /^[0-9a-f-]{36}(\.\d+)?$/
 
 /** Seals and opens one column of one table. */
 export interface SealedColumn<T> {
@@ -51,6 +51,14 @@ export function sealedJson<T>(keyring: Keyring, table: string): SealedColumn<T> 
   }
 }
 
+/** The epoch that a value was sealed in, or undefined when it is no sealed value. */
+export function epochInside(value: Uint8Array): number | undefined {
+  // Whoever writes to the database may put anything there, also a text.
+  if (!(value instanceof Uint8Array) || value.byteLength < SEALED_COLUMN_OVERHEAD) return undefined
+  if (value[0] !== VERSION) return undefined
+  return Buffer.from(value.buffer, value.byteOffset, value.byteLength).readUInt32BE(EPOCH_AT)
+}
+
 /** Where a value stands. */
 interface Place {
   readonly table: string
@@ -75,12 +83,13 @@ function sealValue(keyring: Keyring, place: Place, plain: Uint8Array): Sealed<Ui
 }
 
 function openValue(keyring: Keyring, place: Place, value: Uint8Array): Buffer {
-  const sealed = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-  if (sealed.length < CIPHERTEXT_AT + TAG_BYTES || sealed[0] !== VERSION) {
+  const epoch = epochInside(value)
+  if (epoch === undefined) {
     throw new CoreError('integrity', `the sealed value of ${nameOf(place)} is malformed`)
   }
+  const sealed = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   try {
-    const { columnKey } = keyring.epoch(sealed.readUInt32BE(EPOCH_AT))
+    const { columnKey } = keyring.epoch(epoch)
     const nonce = sealed.subarray(NONCE_AT, CIPHERTEXT_AT)
     const decipher = createDecipheriv('aes-256-gcm', columnKey, nonce, { authTagLength: TAG_BYTES })
     decipher.setAAD(associatedData(place))

@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
-import type { BlobStore, ObjectEntry, ObjectReader, ObjectWriter } from '../../core/blobs/store.ts'
+import {
+  type BlobStore,
+  type ObjectEntry,
+  type ObjectReader,
+  type ObjectWriter,
+  QUARANTINE_FOLDER,
+  TRASH_FOLDER,
+} from '../../core/blobs/store.ts'
 import { CoreError } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoints.ts'
 import { free } from '../../core/memory.ts'
@@ -18,7 +25,8 @@ const WRITES_IN_FLIGHT = 2
  */
 export async function openDiskStore(root: string, files: Files = nodeFiles): Promise<BlobStore> {
   const unfinished = join(root, 'tmp')
-  const trash = join(root, 'trash')
+  const trash = join(root, TRASH_FOLDER)
+  const quarantine = join(root, QUARANTINE_FOLDER)
   const knownFolders = new Set<string>()
   /** Unfinished files of this process. */
   const own = new Set<string>()
@@ -30,6 +38,43 @@ export async function openDiskStore(root: string, files: Files = nodeFiles): Pro
     await files.mkdir(folder, { mode: 0o700 }).catch(ignore('EEXIST'))
     if (folder !== root) await syncFolder(dirname(folder), files)
     knownFolders.add(folder)
+  }
+
+  /** Renames an object into a folder, under a name of its own. */
+  async function setAside(name: string, folder: string): Promise<void> {
+    const target = join(root, name)
+    await ensureFolder(folder)
+    // Somebody may have removed it since it was listed.
+    const kept = join(folder, `${basename(name)}.${randomUUID()}`)
+    await files.rename(target, kept).catch(ignore('ENOENT'))
+    await failpoint('object.trashed')
+    // The new name first: an object must not be without any.
+    await syncFolder(folder, files)
+    await syncFolder(dirname(target), files).catch(ignore('ENOENT'))
+  }
+
+  async function* entriesBelow(folder: string): AsyncGenerator<ObjectEntry> {
+    for await (const file of filesBelow(files, folder)) {
+      const found = await files.stat(file).catch(ignore('ENOENT'))
+      if (!found) continue
+      yield { name: relative(root, file), size: found.size, changedAt: found.ctimeMs }
+    }
+  }
+
+  /** Removes the files of a folder whose last change was before `before`; answers how many. */
+  async function removeBefore(
+    folder: string,
+    before: number,
+    removedOne: () => Promise<void> | undefined,
+  ): Promise<number> {
+    let removed = 0
+    for await (const { name, changedAt } of entriesBelow(folder)) {
+      if (changedAt >= before || own.has(join(root, name))) continue
+      await files.unlink(join(root, name)).catch(ignore('ENOENT'))
+      await removedOne()
+      removed += 1
+    }
+    return removed
   }
 
   async function create(name: string): Promise<ObjectWriter> {
@@ -69,47 +114,35 @@ export async function openDiskStore(root: string, files: Files = nodeFiles): Pro
         for (const folder of folders) await syncFolder(folder, files).catch(ignore('ENOENT'))
       }),
 
-    async *list(prefix) {
-      for await (const file of filesBelow(files, join(root, prefix))) {
-        const found = await files.stat(file).catch(ignore('ENOENT'))
-        if (!found) continue
-        yield { name: relative(root, file), changedAt: found.ctimeMs } satisfies ObjectEntry
-      }
-    },
+    list: (prefix) => entriesBelow(join(root, prefix)),
 
-    moveToTrash: (name) =>
-      translating(async () => {
-        const target = join(root, name)
-        // Somebody may have removed it since it was listed.
-        await ensureFolder(trash)
-        await files
-          .rename(target, join(trash, `${basename(name)}.${randomUUID()}`))
-          .catch(ignore('ENOENT'))
-        await failpoint('object.trashed')
-        await syncFolder(dirname(target), files).catch(ignore('ENOENT'))
-      }),
-
+    moveToTrash: (name) => translating(() => setAside(name, trash)),
+    // A rename sets the change time, which is when the object went to the trash.
     emptyTrash: (before) =>
+      translating(() => removeBefore(trash, before, () => failpoint('trash.removed'))),
+    quarantine: (name) => translating(() => setAside(name, quarantine)),
+
+    restore: (from, name) =>
       translating(async () => {
-        let removed = 0
-        for await (const file of filesBelow(files, trash)) {
-          // A rename sets the change time, which is when the object went to the trash.
-          if ((await files.stat(file)).ctimeMs >= before) continue
-          await files.unlink(file)
-          await failpoint('trash.removed')
-          removed += 1
+        const source = join(root, from)
+        const target = join(root, name)
+        await ensureFolder(dirname(target))
+        try {
+          // Unlike a rename this never replaces a file.
+          await files.link(source, target)
+        } catch (error) {
+          const { code } = error as NodeJS.ErrnoException
+          if (code === 'EEXIST' || code === 'ENOENT') return false
+          throw error
         }
-        return removed
+        await syncFolder(dirname(target), files)
+        await files.unlink(source)
+        return true
       }),
 
-    clearUnfinished: () =>
-      translating(async () => {
-        for await (const file of filesBelow(files, unfinished)) {
-          if (own.has(file)) continue
-          await files.unlink(file).catch(ignore('ENOENT'))
-          await failpoint('unfinished.removed')
-        }
-      }),
+    unfinished: () => entriesBelow(unfinished),
+    clearUnfinished: (before = Number.POSITIVE_INFINITY) =>
+      translating(() => removeBefore(unfinished, before, () => failpoint('unfinished.removed'))),
 
     check: () =>
       translating(async () => {

@@ -6,6 +6,7 @@ import { FolderError } from '../folder.ts'
 import * as first from './migrations/0001-first.ts'
 import * as accountFiles from './migrations/0002-account-files.ts'
 import * as companyFiles from './migrations/0003-company-files.ts'
+import * as checks from './migrations/0005-checks.ts'
 import * as epochs from './migrations/0006-epochs.ts'
 
 /** In order; a released migration is never edited. */
@@ -13,6 +14,7 @@ const migrations: Record<string, Migration> = {
   '0001-first': first,
   '0002-account-files': accountFiles,
   '0003-company-files': companyFiles,
+  '0005-checks': checks,
   '0006-epochs': epochs,
 }
 

@@ -88,6 +88,7 @@ export async function openServerDatabase(
         await failpoint('transaction.durable')
       }
     },
+    check: async () => checkConnection(readConnection),
     async close() {
       await checkpointer.close()
       await log.close()
@@ -108,6 +109,7 @@ export async function openCommandDatabase(file: string): Promise<Database> {
   return {
     read: kysely,
     write: (work) => transact(kysely, work),
+    check: async () => checkConnection(connection),
     close: () => kysely.destroy(),
   }
 }
@@ -139,6 +141,23 @@ function openConnection(
   })
   refuseOldSqlite(connection)
   return connection
+}
+
+/** Holds up the process meanwhile: for commands. */
+function checkConnection(connection: DatabaseSync): string[] {
+  const damage = connection.prepare('pragma quick_check').all() as { quick_check: string }[]
+  const broken = connection.prepare('pragma foreign_key_check').all() as {
+    table: string
+    rowid: number
+    parent: string
+  }[]
+  return [
+    ...damage.map((row) => row.quick_check).filter((text) => text !== 'ok'),
+    // What refers to blobs is looked at with the blobs.
+    ...broken
+      .filter(({ parent }) => parent !== 'blob')
+      .map((row) => `row ${row.rowid} of ${row.table} names a ${row.parent} that is not there`),
+  ]
 }
 
 function refuseOldSqlite(connection: DatabaseSync): void {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { basename } from 'node:path/posix'
-import type { BlobStore } from '../../../core/blobs/store.ts'
+import { type BlobStore, QUARANTINE_FOLDER, TRASH_FOLDER } from '../../../core/blobs/store.ts'
 import { CoreError } from '../../../core/errors.ts'
 import { createAttempts, type Observe, type Retries } from './attempts.ts'
 import { createPartBuffers } from './buffers.ts'
@@ -49,7 +49,7 @@ export async function openS3Store(place: S3Place, options: S3Options = {}): Prom
   const buffers = createPartBuffers(BUFFERS)
   const own: OwnUploads = new Set()
   const keyOf = (name: string) => place.prefix + name
-  const trash = keyOf('trash/')
+  const trash = keyOf(TRASH_FOLDER)
 
   await requests.check(place.prefix).catch((error: unknown) => {
     requests.close()
@@ -60,6 +60,23 @@ export async function openS3Store(place: S3Place, options: S3Options = {}): Prom
     const before = Date.now() - writerGrace
     if (own.has(upload) || begunAt >= before) return false
     return ((await requests.lastPartAt(key, upload)) ?? 0) < before
+  }
+
+  /** @returns whether there was something to move */
+  async function move(from: string, to: string): Promise<boolean> {
+    const found = await requests.head(from)
+    if (!found) return false
+    await requests.copy(from, to)
+    const copied = await requests.head(to)
+    if (copied?.size !== found.size) {
+      throw new S3Failure('OtherObject', `${to} is no copy of ${from}`, undefined)
+    }
+    await requests.remove(from)
+    return true
+  }
+
+  async function setAside(name: string, folder: string): Promise<void> {
+    await move(keyOf(name), keyOf(`${folder}${basename(name)}.${randomUUID()}`))
   }
 
   let checked: Promise<void> | undefined
@@ -83,26 +100,22 @@ export async function openS3Store(place: S3Place, options: S3Options = {}): Prom
 
     async *list(prefix) {
       try {
-        for await (const { key, modifiedAt } of requests.list(keyOf(prefix))) {
-          yield { name: key.slice(place.prefix.length), changedAt: endOfSecond(modifiedAt) }
+        for await (const { key, size, modifiedAt } of requests.list(keyOf(prefix))) {
+          yield { name: key.slice(place.prefix.length), size, changedAt: endOfSecond(modifiedAt) }
         }
       } catch (error) {
         throw translated(error)
       }
     },
 
-    moveToTrash: (name) =>
+    moveToTrash: (name) => translating(() => setAside(name, TRASH_FOLDER)),
+    quarantine: (name) => translating(() => setAside(name, QUARANTINE_FOLDER)),
+
+    restore: (from, name) =>
       translating(async () => {
-        const key = keyOf(name)
-        const found = await requests.head(key)
-        if (!found) return
-        const copy = `${trash}${basename(name)}.${randomUUID()}`
-        await requests.copy(key, copy)
-        const copied = await requests.head(copy)
-        if (copied?.size !== found.size) {
-          throw new S3Failure('OtherObject', `${copy} is no copy of ${key}`, undefined)
-        }
-        await requests.remove(key)
+        // Names of objects are random: nobody else makes one of this name meanwhile.
+        if (await requests.head(keyOf(name))) return false
+        return move(keyOf(from), keyOf(name))
       }),
 
     emptyTrash: (before) =>
@@ -117,11 +130,25 @@ export async function openS3Store(place: S3Place, options: S3Options = {}): Prom
         return removed
       }),
 
-    clearUnfinished: () =>
-      translating(async () => {
-        for await (const { key, upload, initiatedAt } of requests.uploads(place.prefix)) {
-          if (await isAbandoned(key, upload, initiatedAt)) await requests.abort(key, upload)
+    async *unfinished() {
+      try {
+        for await (const { key, initiatedAt } of requests.uploads(place.prefix)) {
+          yield { name: key.slice(place.prefix.length), size: 0, changedAt: initiatedAt }
         }
+      } catch (error) {
+        throw translated(error)
+      }
+    },
+
+    clearUnfinished: (before = Number.POSITIVE_INFINITY) =>
+      translating(async () => {
+        let removed = 0
+        for await (const { key, upload, initiatedAt } of requests.uploads(place.prefix)) {
+          if (initiatedAt >= before || !(await isAbandoned(key, upload, initiatedAt))) continue
+          await requests.abort(key, upload)
+          removed += 1
+        }
+        return removed
       }),
 
     check() {

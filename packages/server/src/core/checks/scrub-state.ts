@@ -1,0 +1,96 @@
+import { type RawBuilder, sql } from 'kysely'
+import type { Database, Reader, Writer } from '../database.ts'
+import type { Row } from '../schema.ts'
+import { pages } from './findings.ts'
+
+const KEY = 'scrub'
+const PAGE = 256
+
+/** How far a scrub has come. */
+export interface ScrubPosition {
+  readonly blobId: string
+  /** Of the part; 0 before the first. */
+  readonly number: number
+  /** Bytes of the part's content that were opened. */
+  readonly offset: number
+}
+
+/** What is kept of scrubs between processes. Times are milliseconds since the epoch. */
+export interface ScrubState {
+  /** Of the last scrub. */
+  startedAt: number
+  /** Of the last one that came to its end. */
+  finishedAt: number | null
+  /** Where the last one goes on; null when it came to its end. */
+  position: ScrubPosition | null
+  /** Parts and contents of the database that it has opened, and their bytes. */
+  objects: number
+  bytes: number
+  /** Who scrubs now, if `until` has not passed. */
+  lease: { holder: string; until: number; background: boolean } | null
+}
+
+/** What reports say of scrubs. */
+export interface ScrubSummary {
+  readonly startedAt: number | null
+  readonly finishedAt: number | null
+  /** Whether one was begun and is not at its end. */
+  readonly isUnfinished: boolean
+}
+
+export async function readScrubState(reader: Reader): Promise<ScrubState | undefined> {
+  const row = await reader
+    .selectFrom('meta')
+    .select('value')
+    .where('key', '=', KEY)
+    .executeTakeFirst()
+  return row && (JSON.parse(row.value) as ScrubState)
+}
+
+export async function writeScrubState(writer: Writer, state: ScrubState): Promise<void> {
+  const value = JSON.stringify(state)
+  await writer
+    .insertInto('meta')
+    .values({ key: KEY, value })
+    .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
+    .execute()
+}
+
+export async function scrubSummary({ read }: Database): Promise<ScrubSummary> {
+  const state = await readScrubState(read)
+  return {
+    startedAt: state?.startedAt ?? null,
+    finishedAt: state?.finishedAt ?? null,
+    isUnfinished: state?.position != null,
+  }
+}
+
+/** Rows behind one in the order of blobs and numbers. */
+export function behind(
+  table: 'blob_part' | 'scrub_finding',
+  last: { blob_id: string; number: number } = { blob_id: '', number: 0 },
+): RawBuilder<boolean> {
+  const place = sql`${sql.ref(`${table}.blob_id`)}, ${sql.ref(`${table}.number`)}`
+  return sql<boolean>`(${place}) > (${last.blob_id}, ${last.number})`
+}
+
+/** Parts that scrubs could not open and that are still there, in the order of blobs. */
+export async function* damagedParts({ read }: Database): AsyncGenerator<Row<'blob_part'>> {
+  for await (const page of pages<Row<'blob_part'>>(PAGE, (last) =>
+    read
+      .selectFrom('scrub_finding')
+      .innerJoin('blob_part', (join) =>
+        join
+          .onRef('blob_part.blob_id', '=', 'scrub_finding.blob_id')
+          .onRef('blob_part.number', '=', 'scrub_finding.number'),
+      )
+      .selectAll('blob_part')
+      .where(behind('blob_part', last))
+      .orderBy('blob_part.blob_id')
+      .orderBy('blob_part.number')
+      .limit(PAGE)
+      .execute(),
+  )) {
+    yield* page
+  }
+}
