@@ -27,8 +27,14 @@ const LEAST_RUN = 500
 const LONGEST_RUN = 15_000
 /** A server that is asked to stop has this share of all ends; the others are kills. */
 const STOPS = 6
-/** Clients call a command beside the server once in so many steps. */
-const COMMANDS = 1500
+/** A command runs beside the server once in so many steps of all clients. */
+const STEPS_PER_COMMAND = 150
+const COMMANDS: readonly [string[], ...string[][]] = [
+  ['token', 'list', '--email', 'ann@example.com'],
+  ['keys', 'status'],
+  ['keys', 'new-epoch'],
+  ['keys', 'rekey'],
+]
 
 const { values } = parseArgs({
   options: {
@@ -78,8 +84,7 @@ try {
 async function runClient(random: Random): Promise<void> {
   while (!world.isEnding()) {
     try {
-      if (random.onceIn(COMMANDS))
-        await world.command('token', 'list', '--email', 'ann@example.com')
+      if (random.onceIn(STEPS_PER_COMMAND)) await world.command(...random.pick(COMMANDS))
       else await random.pick(kinds as [Traffic, ...Traffic[]]).step(random)
     } catch (error) {
       if (!(error instanceof CutError)) throw error

@@ -96,6 +96,8 @@ export async function createWorld(): Promise<World> {
     201,
   )
   const member = { authorization: `Bearer ${token}` }
+  // One after the other: some take turns.
+  let commands: Promise<void> = Promise.resolve()
   let pinKey: { key: string; until: number } | undefined
 
   return {
@@ -122,7 +124,10 @@ export async function createWorld(): Promise<World> {
       return data.key
     },
 
-    command: (...words) => command(settings, words),
+    command(...words) {
+      commands = commands.then(() => command(settings, words))
+      return commands
+    },
 
     async end(how) {
       isEnding = true
