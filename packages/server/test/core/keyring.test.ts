@@ -132,6 +132,22 @@ describe('a keyring that is not whole', { concurrency: 4 }, () => {
     })
   }
 
+  it('is opened without an epoch that is dropped meanwhile', async (t) => {
+    const files = await createTestKeyring(t)
+    await files.addEpoch(2)
+    const dropping: typeof files.store = {
+      ...files.store,
+      async open(name) {
+        if (name === 'keyring/1.columns.age') {
+          for (const entry of FILES.slice(0, 2)) await rm(join(files.folder, 'keyring', entry))
+        }
+        return files.store.open(name)
+      },
+    }
+    const keyring = await openKeyring(dropping, files.root)
+    assert.deepEqual([keyring.has(1), keyring.current.number], [false, 2])
+  })
+
   it('is refused when one of its files is another’s', async (t) => {
     const files = await createTestKeyring(t)
     const [identity, columns] = [await files.read('1.age'), await files.read('1.columns.age')]

@@ -92,9 +92,16 @@ export async function createEpoch(
  */
 export async function openKeyring(store: BlobStore, root: Identity): Promise<EpochKeyring> {
   const numbers = await epochsIn(store)
-  if (numbers.length === 0) throw new KeyringError('the keyring is missing')
   const epochs = new Map<number, Epoch>()
-  for (const number of numbers) epochs.set(number, await openEpoch(store, root, number))
+  for (const number of numbers) {
+    try {
+      epochs.set(number, await openEpoch(store, root, number))
+    } catch (error) {
+      // One may have been dropped since they were listed.
+      if ((await epochsIn(store)).includes(number)) throw error
+    }
+  }
+  if (epochs.size === 0) throw new KeyringError('the keyring is missing')
   let current = [...epochs.values()].at(-1) as Epoch
 
   const indexSecret = await getSecret(store, root, INDEX_SECRET)
