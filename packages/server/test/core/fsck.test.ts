@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Finding } from '../../src/core/checks/findings.ts'
 import { SEALED_TABLES } from '../../src/core/keys/sealed-tables.ts'
+import { openForCommand } from '../../src/open.ts'
 import {
   breakRows,
+  DAY_MS,
   findingsOf,
   fsckOf,
   LARGE,
@@ -14,6 +16,7 @@ import {
   scrubOf,
   setAside,
   sorted,
+  storeFile,
   storeFiles,
 } from '../helpers/checks.ts'
 import { createFullStore } from '../helpers/full-store.ts'
@@ -455,6 +458,38 @@ describe('fsck', { concurrency: 4 }, () => {
       ],
     )
     assert.notEqual(owner.id, '')
+  })
+
+  it('takes uploads and deletions meanwhile for what they are', async (t) => {
+    const store = await openTestStore(t)
+    const { owner, files } = await storeFiles(store, ...Array.from({ length: 12 }, () => LARGE))
+    const ending = new AbortController()
+    let changes = 0
+    async function change(): Promise<void> {
+      const mine = files.splice(0, 4)
+      while (!ending.signal.aborted) {
+        const next = mine.shift()
+        if (next) await store.core.accountFiles.trash(owner.id, next.fileId)
+        mine.push(await storeFile(store, owner, Buffer.alloc(changes % 2 ? LARGE : 10)))
+        changes += 1
+      }
+    }
+    const changing = Promise.all([change(), change(), change()])
+    const command = await openForCommand(store.config, Date.now)
+    try {
+      assert.equal(command.served, true)
+      const options = { served: true, grace: DAY_MS, repair: true, most: 1000, settle: 500 }
+      for (let run = 0; run < 8; run += 1) {
+        const { findings, stopped } = await command.core.checks.fsck(options)
+        assert.deepEqual({ findings, stopped }, { findings: [], stopped: false })
+      }
+    } finally {
+      ending.abort()
+      await changing
+      await command.close()
+    }
+    assert.ok(changes > 10, `${changes} changes`)
+    assert.deepEqual(await findingsOf(store), [])
   })
 
   it('counts all findings and lists the first', async (t) => {

@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { partName } from '../../src/core/blobs/blobs.ts'
-import { createKeeper, held, keep } from '../helpers/blobs.ts'
-import { assertSameBytes, collect, pattern } from '../helpers/bytes.ts'
+import { createKeeper, held, keep, LIMIT, link } from '../helpers/blobs.ts'
+import { assertSameBytes, collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { filesBelow, openTestStore, type TestStore, tamper } from '../helpers/store.ts'
 
 const runs = (count: number) => ({ numRuns: process.env.SLOW === '1' ? count * 20 : count })
@@ -50,6 +50,16 @@ describe('a sweep', { concurrency: 4 }, () => {
     const name = await leaveObject(store)
     assert.deepEqual(await store.core.sweep(Date.now() - 10_000), NOTHING_DONE)
     assert.deepEqual((await held(store)).files, [name])
+  })
+
+  it('leaves what this process has begun, however old a clock that was set back makes it', async (t) => {
+    const store = await openTestStore(t)
+    const keeper = await createKeeper(store)
+    const staged = await store.core.blobs.stage(inPieces(pattern(100_000)), LIMIT)
+    assert.deepEqual(await sweepLater(store), NOTHING_DONE)
+    await store.core.blobs.keep(staged, (writer) => link(writer, keeper, staged.id))
+    assert.deepEqual(await sweepLater(store), NOTHING_DONE)
+    assertSameBytes(await collect(store.core.blobs.read(staged, 0, staged.size)), pattern(100_000))
   })
 
   it('leaves unfinished objects alone: they may be uploads of the server', async (t) => {

@@ -167,6 +167,29 @@ export function blobStoreSuite(
       })
     })
 
+    describe('that has a quarantine', () => {
+      it('takes an object away from its name and gives it back, but never in the place of another', async (t) => {
+        const store = await makeStore(t)
+        await put(store, 'blobs/ab/one.1', pattern(10))
+        await store.quarantine('blobs/ab/one.1')
+        await store.quarantine('blobs/ab/one.1')
+        await assertRefused(store.open('blobs/ab/one.1'), 'file_not_found')
+        assert.equal(await store.emptyTrash(Date.now() + 10_000), 0)
+        const [aside = '', ...others] = await names(store, 'quarantine/')
+        assert.match(aside, /^quarantine\/one\.1\.[^./]+$/)
+        assert.deepEqual(others, [])
+
+        await put(store, 'blobs/ab/one.1', pattern(10, 2))
+        assert.equal(await store.restore(aside, 'blobs/ab/one.1'), false)
+        assertSameBytes(await get(store, 'blobs/ab/one.1'), pattern(10, 2))
+        await store.remove(['blobs/ab/one.1'])
+        assert.equal(await store.restore(aside, 'blobs/ab/one.1'), true)
+        assertSameBytes(await get(store, 'blobs/ab/one.1'), pattern(10))
+        assert.deepEqual(await names(store, 'quarantine/'), [])
+        assert.equal(await store.restore(aside, 'blobs/ab/two.1'), false)
+      })
+    })
+
     describe('that has a trash', () => {
       it('takes an object away from its name and keeps its bytes until their time', async (t) => {
         const store = await makeStore(t)
