@@ -36,6 +36,8 @@ export interface Config {
   readonly companyQuota: number | undefined
   /** Milliseconds after which an upload that nobody goes on with is forgotten. */
   readonly uploadExpiry: number
+  /** Bytes; larger files get no previews. 0 makes none at all. */
+  readonly previewMax: number
   /** Of access tokens that a Twake signed; without one they are refused. */
   readonly twakeJwtSecret: string | undefined
   /** Asked for by `GET /metrics`, which is not there without it. */
@@ -51,6 +53,8 @@ export class ConfigError extends Error {
 }
 
 const LARGEST_SMALL_KB = 256
+/** A renderer holds its input in memory, and has a gigabyte of it for everything. */
+const LARGEST_PREVIEWED_MB = 200
 const UNIT_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
@@ -90,6 +94,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     },
     companyQuota: read.optionalMb('HOLDFAST_COMPANY_QUOTA_MB'),
     uploadExpiry: read.duration('HOLDFAST_UPLOAD_EXPIRY', '7d'),
+    previewMax: read.integer('HOLDFAST_PREVIEW_MAX_MB', 50, 0, LARGEST_PREVIEWED_MB) * 1024 * 1024,
     twakeJwtSecret: read.secret('HOLDFAST_TWAKE_JWT_SECRET'),
     metricsToken: read.secret('HOLDFAST_METRICS_TOKEN'),
     scrubRate: read.integer('HOLDFAST_SCRUB_RATE', 8, 0, 1024 * 1024) * 1024 * 1024,

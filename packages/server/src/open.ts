@@ -7,6 +7,7 @@ import type { Database } from './core/database.ts'
 import { failpoint } from './core/failpoints.ts'
 import { FOLLOW_EVERY_MS } from './core/keys/epochs.ts'
 import { createKeyring, openKeyring } from './core/keys/keyring.ts'
+import type { PreviewKind } from './core/previews/formats.ts'
 import { openDiskStore } from './store/blobs/disk.ts'
 import type { Observe } from './store/blobs/s3/attempts.ts'
 import { openS3Store } from './store/blobs/s3/store.ts'
@@ -43,6 +44,7 @@ export interface Opened {
  * @param onFailure told of failures after which nothing may be acknowledged any more
  * @param files through which objects on a disk are kept
  * @param observe told of every request to a bucket
+ * @param previewKinds what this process makes previews of
  * @throws FolderError, RootKeyError, KeyringError, BucketError
  */
 export async function openForServer(
@@ -51,6 +53,7 @@ export async function openForServer(
   onFailure: (error: Error) => void,
   files: Files = nodeFiles,
   observe?: Observe,
+  previewKinds: readonly PreviewKind[] = [],
 ): Promise<Opened> {
   const unlock = await lockFolder(config.data)
   const opened: { close(): Promise<void> }[] = []
@@ -83,7 +86,7 @@ export async function openForServer(
     if (!config.blobs) await store.clearUnfinished()
     const database = await openServerDatabase(file, migrate, onFailure)
     opened.push(database)
-    const core = createCore({ database, store, keyring, clock, ...config })
+    const core = createCore({ database, store, keyring, clock, ...config, previewKinds })
     await bindToVolume(database, marker, store)
     await core.epochs.start()
     await failpoint('start.bound')

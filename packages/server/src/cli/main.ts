@@ -8,6 +8,7 @@ import { appCommand } from './commands/app.ts'
 import { fsckCommand, gcCommand, scrubCommand } from './commands/checks.ts'
 import { companyCommand } from './commands/company.ts'
 import { keysCommand } from './commands/keys.ts'
+import { previewsCommand } from './commands/previews.ts'
 import { sessionCommand } from './commands/session.ts'
 import { tokenCommand } from './commands/token.ts'
 import { userCommand } from './commands/user.ts'
@@ -65,9 +66,10 @@ const program = createGroup(
   'holdfast',
   'Works on the store of a Holdfast server, beside it or while it is stopped.',
   [
-    ...[userCommand, sessionCommand, tokenCommand, companyCommand, appCommand].map((make) =>
-      make(run),
-    ),
+    ...[
+      ...[userCommand, sessionCommand, tokenCommand, companyCommand, appCommand],
+      previewsCommand,
+    ].map((make) => make(run)),
     keysCommand(run, runner(openForKeys)),
     ...[fsckCommand, scrubCommand, gcCommand].map((make) => make(check)),
   ],

@@ -30,6 +30,9 @@ import { type Companies, createCompanies } from './people/companies.ts'
 import { createIdentities, type Identities } from './people/identities.ts'
 import { createSessions, type Sessions } from './people/sessions.ts'
 import { type ApiTokens, createApiTokens } from './people/tokens.ts'
+import type { PreviewKind } from './previews/formats.ts'
+import { createPreviewJobs, type PreviewJobs } from './previews/jobs.ts'
+import { createPreviews } from './previews/previews.ts'
 import { createRekey, type Rekey } from './rekey/rekey.ts'
 import { createQuotas, type QuotaRules, type Quotas } from './saved-files/quotas.ts'
 import { createSavedFiles, type SavedFiles } from './saved-files/saved-files.ts'
@@ -49,6 +52,10 @@ export interface CoreParts {
   companyQuota: number | undefined
   /** Milliseconds after which an upload that nobody goes on with is forgotten. */
   uploadExpiry: number
+  /** Bytes; larger files get no previews. 0 makes none at all. */
+  previewMax: number
+  /** What this process makes previews of. */
+  previewKinds?: readonly PreviewKind[]
 }
 
 /** Everything Holdfast does, without HTTP: what dialects and commands call. */
@@ -71,6 +78,7 @@ export interface Core {
   readonly companyFiles: CompanyFiles
   readonly companyUploads: CompanyUploads
   readonly companyChunks: CompanyChunks
+  readonly previewJobs: PreviewJobs
   readonly links: Links
   readonly epochs: Epochs
   readonly rekey: Rekey
@@ -143,15 +151,24 @@ export function createCore(given: CoreParts): Core {
 /** Files of companies and what they share among themselves. */
 function createCompanyParts(parts: CoreParts, companies: Companies, blobs: Blobs) {
   const { database, store, keyring, clock, uploadExpiry } = parts
-  const records = createCompanyRecords(keyring, clock, companies)
+  const previews = createPreviews(keyring, clock, {
+    maxBytes: parts.previewMax,
+    kinds: parts.previewKinds ?? [],
+  })
+  const previewJobs = createPreviewJobs({ database, keyring, clock, blobs, previews })
+  const records = createCompanyRecords(keyring, clock, companies, previews)
   const quota = createCompanyQuota(parts.companyQuota)
   const received = createReceivedBlobs(store, keyring, clock)
   const content = createCompanyContent(database, blobs, received, records)
-  const shared = { database, clock, blobs, received, records, quota, content, uploadExpiry }
+  const shared = {
+    ...{ database, clock, blobs, received, records, quota, content, uploadExpiry },
+    ...{ previews, previewJobs },
+  }
   const companyUploads = createCompanyUploads(shared)
   return {
     companyFiles: createCompanyFiles(shared),
     companyUploads,
     companyChunks: createCompanyChunks({ ...shared, uploads: companyUploads }),
+    previewJobs,
   }
 }

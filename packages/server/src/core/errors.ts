@@ -46,6 +46,7 @@ export type CoreErrorCode =
   | 'company_file_forbidden'
   | 'company_file_incomplete'
   | 'upload_mismatch'
+  | 'preview_not_found'
   | 'integrity'
   | 'storage_full'
   | 'storage_unavailable'

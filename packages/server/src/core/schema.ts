@@ -25,6 +25,8 @@ export interface Schema {
   quotum: QuotumTable
   company_file: CompanyFileTable
   company_upload: CompanyUploadTable
+  preview: PreviewTable
+  preview_job: PreviewJobTable
   category: CategoryTable
   account_file: AccountFileTable
   account_usage: AccountUsageTable
@@ -410,6 +412,33 @@ export interface ScrubFindingTable {
   kind: FindingKind
   object: string | null
   message: string
+}
+
+/** What a preview is. */
+export interface PreviewText {
+  /** Media type. */
+  type: string
+  /** Pixels, like `height`. */
+  width: number
+  height: number
+}
+
+export interface PreviewTable {
+  file_id: string
+  position: number
+  blob_id: string
+  sealed: Sealed<PreviewText & BlobLink>
+}
+
+export interface PreviewJobTable {
+  file_id: string
+  blob_id: string
+  state: 'waiting' | 'failed'
+  slow: 0 | 1
+  attempts: number
+  leased_until: Instant
+  lease_owner: string | null
+  created_at: Instant
 }
 
 export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>

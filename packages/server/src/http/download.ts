@@ -15,6 +15,10 @@ export interface Download {
   readonly type: string
   /** Offered to the person who saves it; without one the client chooses. */
   readonly filename?: string
+  /** To be shown where it stands: for what is known to be harmless. */
+  readonly inline?: boolean
+  /** Seconds for which the client need not ask again. */
+  readonly maxAge?: number
   /** Whether pages of other origins may show it, as those do that were given a signed link. */
   readonly embeddable?: boolean
   /** The bytes from `start` up to but not including `end`, authenticated. */
@@ -37,8 +41,10 @@ export async function sendDownload(
   const headers = {
     'accept-ranges': 'bytes',
     etag,
-    'cache-control': 'private, no-cache',
-    'content-disposition': contentDisposition(download.filename),
+    'cache-control': `private, ${download.maxAge ? `max-age=${download.maxAge}` : 'no-cache'}`,
+    'content-disposition': contentDisposition(download.filename, {
+      type: download.inline ? 'inline' : 'attachment',
+    }),
     'content-security-policy': "sandbox; default-src 'none'",
     'cross-origin-resource-policy': download.embeddable ? 'cross-origin' : 'same-origin',
     'referrer-policy': 'no-referrer',

@@ -42,6 +42,7 @@ const CORE_STATUS: Record<CoreErrorCode, number> = {
   company_file_forbidden: 403,
   company_file_incomplete: 409,
   upload_mismatch: 400,
+  preview_not_found: 404,
   integrity: 500,
   storage_full: 507,
   storage_unavailable: 503,

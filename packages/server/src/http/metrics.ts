@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 /** What an operator should be woken for, in the text format of Prometheus. */
 export interface Metrics {
@@ -9,6 +9,9 @@ export interface Metrics {
   readonly bucketRequests: Histogram<'operation' | 'outcome'>
   /** Bytes of content that background scrubs opened. */
   readonly scrubbedBytes: Counter
+  /** 1 for each kind of file that this process makes previews of. */
+  readonly previewKinds: Gauge<'kind'>
+  readonly previews: Counter<'result'>
 }
 
 export function createMetrics(): Metrics {
@@ -32,5 +35,20 @@ export function createMetrics(): Metrics {
     help: 'Bytes of content that background scrubs opened',
     registers: [registry],
   })
-  return { registry, integrityFailures, bucketRequests, scrubbedBytes }
+  const previewKinds = new Gauge({
+    name: 'holdfast_preview_kinds',
+    help: 'Whether this process makes previews of a kind of file',
+    labelNames: ['kind'] as const,
+    registers: [registry],
+  })
+  const previews = new Counter({
+    name: 'holdfast_previews_total',
+    help: 'Attempts to make the previews of a file',
+    labelNames: ['result'] as const,
+    registers: [registry],
+  })
+  return {
+    ...{ registry, integrityFailures, bucketRequests, scrubbedBytes },
+    ...{ previewKinds, previews },
+  }
 }

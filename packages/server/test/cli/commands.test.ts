@@ -295,6 +295,17 @@ describe('commands beside a running server', { concurrency: 4 }, () => {
     assertRefused(await holdfast(settings, ...create, UNKNOWN_ID), 1, /company/)
   })
 
+  test('previews says what is shown on this machine, and over the network only who may read metrics', async () => {
+    const report = await holdfastJson<Record<string, unknown>>(settings, 'previews')
+    const { kinds, isolation } = await server.logged('previews')
+    assert.deepEqual(report, { isolation, kinds, waiting: 0, failed: 0 })
+    assert.deepEqual(Object.keys(kinds as object), ['image', 'pdf', 'office', 'video'])
+    const off = { ...settings, HOLDFAST_PREVIEW_MAX_MB: '0' }
+    const { stdout } = await holdfast(off, 'previews')
+    const isOff = ['image', 'pdf', 'office', 'video'].map((kind) => `${kind}: off\n`).join('')
+    assert.equal(stdout, `${isOff}isolation: none\n0 files wait, 0 could not be shown\n`)
+  })
+
   test('--json stands before or behind the words; without it a person is spoken to', async () => {
     const { email } = await createPerson('jane')
     const list = ['token', 'list', '--email', email]

@@ -37,6 +37,7 @@ describe('settings', () => {
       uploadExpiry: 7 * 24 * 3600 * 1000,
       twakeJwtSecret: undefined,
       metricsToken: undefined,
+      previewMax: 50 * MIB,
       scrubRate: 8 * 1024 * 1024,
       logLevel: 'info',
     } satisfies Config)
@@ -79,6 +80,7 @@ describe('settings', () => {
     [{ HOLDFAST_COMPANY_QUOTA_MB: '5' }, { companyQuota: 5 * MIB }],
     [{ HOLDFAST_UPLOAD_EXPIRY: '90s' }, { uploadExpiry: 90_000 }],
     [{ HOLDFAST_UPLOAD_EXPIRY: '12h' }, { uploadExpiry: 12 * 3600 * 1000 }],
+    [{ HOLDFAST_PREVIEW_MAX_MB: '0' }, { previewMax: 0 }],
     [{ HOLDFAST_METRICS_TOKEN: 'opensesame' }, { metricsToken: 'opensesame' }],
     [{ HOLDFAST_LOG_LEVEL: 'warn' }, { logLevel: 'warn' }],
     [

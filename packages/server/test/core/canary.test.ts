@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { csrfTokenOf } from '../../src/core/secrets.ts'
 import { holdfastJson, startServerProcess } from '../cli/processes.ts'
 import { testFolder } from '../helpers/cleanup.ts'
+import { svg } from '../helpers/pictures.ts'
 import { uploadForm } from '../helpers/server.ts'
 import { filesBelow } from '../helpers/store.ts'
 import { createFinder, isIn, writingsOf } from '../helpers/writings.ts'
@@ -30,6 +31,7 @@ const MARKERS = {
   fileName: 'Thimbleratchet',
   small: 'Hedgeflummox',
   large: 'Cantripmoss',
+  picture: 'Fiddlewhisker',
   metadata: 'Oubliettewick',
   fingerprint: 'Jabberspindle',
 }
@@ -186,6 +188,7 @@ async function fillStore(address: string, settings: Record<string, string>): Pro
     await accountFile(address, bearer, small)
     await accountFile(address, bearer, large)
   }
+  await companyFile(address, company.company_id, app.token)
   return [app.token, token.token, session.accesstoken, csrf]
 }
 
@@ -199,6 +202,22 @@ async function accountFile(address: string, bearer: string, bytes: Buffer): Prom
   const listed = await fetch(`${address}/api/files?search=${MARKERS.fileName}`, { headers })
   assert.ok(listed.ok, `search: ${listed.status}`)
   assert.ok((await listed.text()).includes(MARKERS.fileName), 'what was stored is found')
+}
+
+/** Uploads a picture with a text into the company, and waits until it is shown. */
+async function companyFile(address: string, companyId: string, bearer: string): Promise<void> {
+  const text = `<text y="50">${MARKERS.picture}</text>`
+  const form = new FormData()
+  const picture = svg(text.repeat(5000)) as Uint8Array<ArrayBuffer>
+  form.append('file', new Blob([picture]), `${MARKERS.fileName}.svg`)
+  const files = `${address}/internal/services/files/v1/companies/${companyId}/files`
+  const answer = await fetch(`${files}?thumbnail_sync=1`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${bearer}` },
+    body: form,
+  })
+  const { resource } = (await answer.json()) as { resource: { thumbnails: unknown[] } }
+  assert.equal(resource.thumbnails.length, 1)
 }
 
 async function savedFile(

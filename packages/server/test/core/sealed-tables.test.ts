@@ -92,6 +92,7 @@ const EXPECTED: Partial<Record<string, string[][]>> = {
   pin: ofItself,
   company_file: ofTenant,
   company_upload: ofTenant,
+  preview: values(['a.a', 'a.a', 't-a'], ['b.b', 'b.b', 't-b'], ['c.c', 'c.c', 't-c']),
 }
 
 /** Three rows in each table, and one without a value where a table may have such. */

@@ -10,6 +10,7 @@ import {
   filesPath,
   resourceOf,
 } from '../helpers/companies.ts'
+import { svg } from '../helpers/pictures.ts'
 import {
   createBox,
   PUBLIC_KEY,
@@ -39,7 +40,10 @@ interface Response {
 }
 
 test('the documents describe every operation and what it really answers', async (t) => {
-  const server = await startTestServer(t, { HOLDFAST_METRICS_TOKEN: 'metrics' })
+  const server = await startTestServer(t, {
+    HOLDFAST_METRICS_TOKEN: 'metrics',
+    HOLDFAST_PREVIEW_MAX_MB: '1',
+  })
   const calls = {
     misakey: await misakeyCalls(server),
     privasfer: await privasferCalls(server),
@@ -99,10 +103,11 @@ async function twakeCalls(server: TestServer): Promise<Call[]> {
   const headers = bearer(company.member)
   const files = '/internal/services/files/v1/companies/{company_id}/files'
   const mia = client(server, company, company.member)
-  const { id } = resourceOf(await mia.upload(randomBytes(10)))
+  const picture = { filename: 'a.svg', thumbnail_sync: 1 }
+  const { id } = resourceOf(await mia.upload(svg(), picture))
   const body = () => fileForm(randomBytes(10))
   const get = (rest: string, status = 200): Call => ({
-    operation: `GET ${files}/{id}${rest.replace('/0', '/{index}').replace(/\?.*/, '')}`,
+    operation: `GET ${files}/{id}${rest.replace(/\/\d/, '/{index}').replace(/\?.*/, '')}`,
     path: filesPath(company, id, rest),
     status,
     init: { headers },
@@ -122,7 +127,7 @@ async function twakeCalls(server: TestServer): Promise<Call[]> {
   })
   return [
     head('/download', 200),
-    head('/thumbnails/0', 404),
+    head('/thumbnails/0', 200),
     post(files, filesPath(company), { body: body() }),
     post(files, filesPath(company), {}),
     post(files, filesPath(company), { headers: {} }, 401),
@@ -133,7 +138,8 @@ async function twakeCalls(server: TestServer): Promise<Call[]> {
     get('/upload'),
     get('/download'),
     get('/download/url'),
-    get('/thumbnails/0', 404),
+    get('/thumbnails/0'),
+    get('/thumbnails/1', 404),
     get('/thumbnails/0/url'),
     {
       operation: `DELETE ${files}/{id}`,

@@ -90,7 +90,23 @@ export function fileForm(
 export interface Resource {
   readonly id: string
   readonly updated_at: number
-  readonly metadata: { name: string; mime: string; thumbnails_status: string } | null
+  readonly metadata: {
+    name: string
+    mime: string
+    thumbnails_status: string
+    thumbnail?: string
+    width?: number
+    height?: number
+  } | null
+  readonly thumbnails: readonly {
+    index: number
+    id: string
+    size: number
+    type: string
+    width: number
+    height: number
+    url: string
+  }[]
   readonly upload_data: { size: number; chunks: number } | null
 }
 
@@ -118,7 +134,8 @@ export function client(server: Pick<Server, 'address'>, company: { id: string },
     state: (fileId: string) => ask('GET', filesPath(company, fileId, '/upload')),
     download: (fileId: string, more: Record<string, string> = {}) =>
       ask('GET', filesPath(company, fileId, '/download'), undefined, more),
-    thumbnail: (fileId: string) => ask('GET', filesPath(company, fileId, '/thumbnails/0')),
+    thumbnail: (fileId: string, index: number | string = 0, more: Record<string, string> = {}) =>
+      ask('GET', filesPath(company, fileId, `/thumbnails/${index}`), undefined, more),
     remove: (fileId: string) => ask('DELETE', filesPath(company, fileId)),
   }
 }

@@ -37,6 +37,8 @@ export async function startTestServer(
   const config = loadConfig({
     HOLDFAST_DATA: join(folder, 'data'),
     HOLDFAST_PORT: '0',
+    // Tests that want previews say so: each of their servers has a process for them.
+    HOLDFAST_PREVIEW_MAX_MB: '0',
     ...environment,
   })
   return start(t, config, new TestClock())

@@ -4,7 +4,9 @@ import { DatabaseSync } from 'node:sqlite'
 import type { TestContext } from 'node:test'
 import { type Config, loadConfig } from '../../src/config.ts'
 import type { Core } from '../../src/core/core.ts'
+import type { PreviewKind } from '../../src/core/previews/formats.ts'
 import { openForServer } from '../../src/open.ts'
+import { nodeFiles } from '../../src/store/files.ts'
 import { folderPaths } from '../../src/store/folder.ts'
 import { atEnd, testFolder } from './cleanup.ts'
 import { TestClock } from './server.ts'
@@ -39,10 +41,12 @@ export async function openStoreOf(
   t: TestContext,
   config: Config,
   clock = new TestClock(),
+  previewKinds: readonly PreviewKind[] = [],
 ): Promise<TestStore> {
-  const opened = await openForServer(config, clock.read, (error) => {
+  const fail = (error: Error) => {
     throw error
-  })
+  }
+  const opened = await openForServer(config, clock.read, fail, nodeFiles, undefined, previewKinds)
   let closed: Promise<void> | undefined
   function close(): Promise<void> {
     closed ??= opened.close()

@@ -72,6 +72,11 @@ export interface Blobs {
     staged: StagedBlob,
     link: (writer: Writer, changes: BlobChanges) => Promise<T>,
   ): Promise<T>
+  /** The same for several, all of them or none. */
+  keepAll<T>(
+    staged: readonly StagedBlob[],
+    link: (writer: Writer, changes: BlobChanges) => Promise<T>,
+  ): Promise<T>
   /**
    * Makes sure that the blob can be given one more link, until the transaction ends.
    *
@@ -343,6 +348,19 @@ export function createBlobs(
     return result
   }
 
+  const keepAll: Blobs['keepAll'] = async (staged, link) => {
+    try {
+      await failpoint('blob.staged')
+      return await changing(async (writer, changes) => {
+        for (const each of staged) await insert(writer, changes, each)
+        return link(writer, changes)
+      })
+    } catch (error) {
+      if (!mayBeCommitted(error)) await Promise.all(staged.map(discard))
+      throw error
+    }
+  }
+
   return {
     async stage(source, limit) {
       const id = randomUUID()
@@ -372,18 +390,8 @@ export function createBlobs(
 
     discard,
 
-    async keep(staged, link) {
-      try {
-        await failpoint('blob.staged')
-        return await changing(async (writer, changes) => {
-          await insert(writer, changes, staged)
-          return link(writer, changes)
-        })
-      } catch (error) {
-        if (!mayBeCommitted(error)) await discard(staged)
-        throw error
-      }
-    },
+    keep: (staged, link) => keepAll([staged], link),
+    keepAll,
 
     async lock(writer, blobId) {
       // SQLite's one writer at a time is the lock.

@@ -27,6 +27,7 @@ export const LINKING_TABLES = [
   { name: 'account_file', state: 'stored' },
   { name: 'company_file', state: 'stored' },
   { name: 'company_upload', state: 'receiving' },
+  { name: 'preview', state: 'stored' },
 ] as const satisfies readonly { name: string; state: BlobTable['state'] }[]
 
 /** Holds for a blob that nothing keeps alive. The links themselves are asked, not a counter that could drift. */

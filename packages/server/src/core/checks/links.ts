@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import { partName } from '../blobs/blobs.ts'
 import { hasNoLink, LINKING_TABLES } from '../blobs/links.ts'
 import { createPart } from '../blobs/parts.ts'
@@ -96,10 +96,16 @@ async function copySmallContent(
   return 'copied'
 }
 
+/** What rows are known by in tables that have no column for that. */
+const ROW_IDS: Partial<Record<string, RawBuilder<string>>> = {
+  company_upload: sql`file_id`,
+  preview: sql`file_id || '.' || position`,
+}
+
 /** Rows that refer to a blob that is not there or is not what they link to. */
 export async function* findDangling(database: Database): AsyncGenerator<Finding> {
   for (const { name, state } of LINKING_TABLES) {
-    const id = sql.ref(name === 'company_upload' ? 'file_id' : 'id')
+    const id = ROW_IDS[name] ?? sql`id`
     const table = sql.table(name)
     for await (const page of pages<{ id: string }>(PAGE, async (last) => {
       const { rows } = await sql<{ id: string }>`

@@ -1,8 +1,10 @@
-import type { BlobChanges, Blobs, StagedBlob } from '../blobs/blobs.ts'
+import type { BlobChanges, Blobs, StagedBlob, StoredBlob } from '../blobs/blobs.ts'
 import type { ReceivedBlobs, StagedPart } from '../blobs/received.ts'
 import type { Database, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import { failpoint } from '../failpoints.ts'
+import type { PreviewJobs } from '../previews/jobs.ts'
+import type { Previews } from '../previews/previews.ts'
 import type { CompanyFileText } from '../schema.ts'
 import type { CompanyContent } from './content.ts'
 import type { CompanyQuota } from './quota.ts'
@@ -80,8 +82,11 @@ export function createCompanyChunks(parts: {
   uploads: CompanyUploads
   content: CompanyContent
   quota: CompanyQuota
+  previews: Previews
+  previewJobs: PreviewJobs
 }): CompanyChunks {
   const { database, blobs, received, records, uploads, content, quota } = parts
+  const { previews, previewJobs } = parts
 
   /** To a file that is not whole. */
   async function receivePart(
@@ -146,7 +151,10 @@ export function createCompanyChunks(parts: {
         await received.finish(writer, part.blobId, { parts: count, size })
         await writer.deleteFrom('company_upload').where('file_id', '=', fileId).execute()
         const newText = finalText(text, records.fileText(record))
-        await replaceContent(writer, changes, record, part.blobId, totals.chunks, newText)
+        await replaceContent(writer, changes, record, {
+          ...{ id: part.blobId, size },
+          ...{ chunks: totals.chunks, text: newText },
+        })
       }
       // What was announced has been counted already.
       const grows = Math.max(size, totals.size ?? 0) > (upload.total_size ?? 0)
@@ -159,15 +167,12 @@ export function createCompanyChunks(parts: {
     writer: Writer,
     changes: BlobChanges,
     { file }: CompanyRecord,
-    blobId: string,
-    chunks: number,
-    text: CompanyFileText,
+    content: StoredBlob & { chunks: number; text: CompanyFileText },
   ): Promise<void> {
-    await records.setContent(
-      writer,
-      { id: file.id, companyId: file.company_id },
-      { blobId, chunks, text },
-    )
+    const { id: blobId, chunks, text } = content
+    const replaced = { id: file.id, companyId: file.company_id }
+    await records.setContent(writer, replaced, { blobId, chunks, text })
+    await previews.renew(writer, changes.release, replaced, content)
     if (!file.blob_id) return
     await changes.replace(file.blob_id)
     await failpoint('content.replaced')
@@ -182,7 +187,10 @@ export function createCompanyChunks(parts: {
     return blobs.keep(staged, async (writer, changes) => {
       const record = await records.find(writer, caller, fileId)
       const text = finalText(learn(NOTHING_TOLD, claim, 'chunk'), records.fileText(record))
-      await replaceContent(writer, changes, record, staged.id, 1, text)
+      await replaceContent(writer, changes, record, {
+        ...{ id: staged.id, size: staged.size },
+        ...{ chunks: 1, text },
+      })
       await quota.require(writer, caller.companyId)
       return records.view(await records.find(writer, caller, fileId))
     })
@@ -204,6 +212,26 @@ export function createCompanyChunks(parts: {
     }
   }
 
+  async function acceptAny(
+    caller: CompanyCaller,
+    fileId: string,
+    claim: UploadClaim,
+    chunk: ReceivedChunk,
+  ): Promise<CompanyFile> {
+    if (chunk.kind === 'content') return acceptContent(caller, fileId, claim, chunk)
+    if (chunk.kind === 'retry') {
+      return records.view(await records.find(database.read, caller, fileId))
+    }
+    try {
+      const file = await acceptPart(caller, fileId, claim, chunk)
+      if (file) return file
+    } catch (error) {
+      await received.discardAfter(chunk.part, error)
+      throw error
+    }
+    return acceptLate(caller, fileId, claim, chunk.part)
+  }
+
   return {
     async receive(caller, fileId, claim, source) {
       const record = await records.find(database.read, caller, fileId)
@@ -215,18 +243,9 @@ export function createCompanyChunks(parts: {
     },
 
     async accept(caller, fileId, claim, chunk) {
-      if (chunk.kind === 'content') return acceptContent(caller, fileId, claim, chunk)
-      if (chunk.kind === 'retry') {
-        return records.view(await records.find(database.read, caller, fileId))
-      }
-      try {
-        const file = await acceptPart(caller, fileId, claim, chunk)
-        if (file) return file
-      } catch (error) {
-        await received.discardAfter(chunk.part, error)
-        throw error
-      }
-      return acceptLate(caller, fileId, claim, chunk.part)
+      const file = await acceptAny(caller, fileId, claim, chunk)
+      if (file.whole && file.previewState === 'waiting') previewJobs.announce()
+      return file
     },
 
     async drop(chunk) {

@@ -1,6 +1,8 @@
 import type { Blobs, StagedBlob, StoredBlob } from '../blobs/blobs.ts'
 import type { Database, Reader } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import type { PreviewJobs } from '../previews/jobs.ts'
+import type { Preview, Previews } from '../previews/previews.ts'
 import type { CompanyQuota } from './quota.ts'
 import {
   type CompanyCaller,
@@ -35,7 +37,14 @@ export interface CompanyFiles {
   /** @throws CoreError company_file_not_found, company_file_incomplete */
   open(caller: CompanyCaller, fileId: string): Promise<OpenCompanyFile>
   /**
-   * Removes a file with its content or what has come of it: what one made oneself; as owner or
+   * A preview, which everybody may see who may see the file.
+   *
+   * @param position from 0
+   * @throws CoreError company_file_not_found, preview_not_found
+   */
+  preview(caller: CompanyCaller, fileId: string, position: number): Promise<Preview>
+  /**
+   * Removes a file with its previews and its content, or what has come of it: what one made oneself; as owner or
    * manager also what others made.
    *
    * @throws CoreError company_file_not_found, company_file_forbidden
@@ -48,8 +57,10 @@ export function createCompanyFiles(parts: {
   blobs: Blobs
   records: CompanyRecords
   quota: CompanyQuota
+  previews: Previews
+  previewJobs: PreviewJobs
 }): CompanyFiles {
-  const { database, blobs, records, quota } = parts
+  const { database, blobs, records, quota, previews, previewJobs } = parts
 
   return {
     async room(caller) {
@@ -57,18 +68,19 @@ export function createCompanyFiles(parts: {
       return quota.room(database.read, caller.companyId)
     },
 
-    create: (caller, claim, staged) =>
-      blobs.keep(staged, async (writer) => {
+    async create(caller, claim, staged) {
+      const created = await blobs.keep(staged, async (writer, { release }) => {
         await records.requireRole(writer, caller)
-        const id = await records.insert(writer, caller)
-        await records.setContent(
-          writer,
-          { id, companyId: caller.companyId },
-          { blobId: staged.id, chunks: 1, text: finalText(learn(NOTHING_TOLD, claim, 'init')) },
-        )
+        const file = { id: await records.insert(writer, caller), companyId: caller.companyId }
+        const text = finalText(learn(NOTHING_TOLD, claim, 'init'))
+        await records.setContent(writer, file, { blobId: staged.id, chunks: 1, text })
+        await previews.renew(writer, release, file, { id: staged.id, size: staged.size, text })
         await quota.require(writer, caller.companyId)
-        return records.view(await records.find(writer, caller, id))
-      }),
+        return records.view(await records.find(writer, caller, file.id))
+      })
+      previewJobs.announce()
+      return created
+    },
 
     get: async (caller, fileId) => records.view(await records.find(database.read, caller, fileId)),
 
@@ -86,12 +98,19 @@ export function createCompanyFiles(parts: {
       }
     },
 
+    async preview(caller, fileId, position) {
+      const { file } = await records.find(database.read, caller, fileId)
+      const previewed = { id: file.id, companyId: file.company_id }
+      return previews.find(database.read, previewed, position)
+    },
+
     remove: (caller, fileId) =>
       blobs.unlinking(async (writer, release) => {
         const record = await records.find(writer, caller, fileId)
         if (!mayRemove(caller, record)) {
           throw new CoreError('company_file_forbidden', 'Made by somebody else')
         }
+        await previews.forget(writer, release, fileId)
         await writer.deleteFrom('company_upload').where('file_id', '=', fileId).execute()
         await writer.deleteFrom('company_file').where('id', '=', fileId).execute()
         if (record.upload) await release(record.upload.blob_id)

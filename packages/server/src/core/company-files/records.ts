@@ -5,8 +5,9 @@ import type { Clock } from '../clock.ts'
 import type { Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
-import { sealedJson } from '../keys/sealed-column.ts'
+import { type SealedColumn, sealedJson } from '../keys/sealed-column.ts'
 import type { Companies } from '../people/companies.ts'
+import type { Preview, PreviewState, Previews } from '../previews/previews.ts'
 import type {
   BlobLink,
   CompanyFileText,
@@ -38,6 +39,9 @@ export interface CompanyFile {
   /** Bytes. */
   readonly size: number | null
   readonly chunks: number | null
+  /** In their order; none until they are made. */
+  readonly previews: readonly Preview[]
+  readonly previewState: PreviewState
   /** Milliseconds since the epoch, like `updatedAt`. */
   readonly createdAt: number
   readonly updatedAt: number
@@ -64,6 +68,8 @@ export interface CompanyRecord {
   /** Of its content. */
   readonly size: number | null
   readonly upload: Row<'company_upload'> | undefined
+  readonly previews: readonly Preview[]
+  readonly previewState: PreviewState
   readonly role: CompanyRole
 }
 
@@ -95,12 +101,18 @@ export interface CompanyRecords {
   contentOf(record: CompanyRecord): StoredBlob
 }
 
+/** The sealed column of a whole file. */
+export function companyFileColumn(keyring: Keyring): SealedColumn<CompanyFileText & BlobLink> {
+  return sealedJson(keyring, 'company_file')
+}
+
 export function createCompanyRecords(
   keyring: Keyring,
   clock: Clock,
   companies: Companies,
+  previews: Previews,
 ): CompanyRecords {
-  const fileColumn = sealedJson<CompanyFileText & BlobLink>(keyring, 'company_file')
+  const fileColumn = companyFileColumn(keyring)
   const uploadColumn = sealedJson<CompanyUploadText & BlobLink>(keyring, 'company_upload')
 
   const fileText: CompanyRecords['fileText'] = ({ file }) => {
@@ -152,9 +164,13 @@ export function createCompanyRecords(
       const row = role && (await selectFile(reader, companyId, fileId))
       if (!role || !row) throw notFound()
       const upload = await selectUpload(reader, fileId)
-      const { kind, size, ...file } = row
+      const { kind, size, job, ...file } = row
       if (file.blob_id === null && (upload?.expires_at ?? 0) <= clock()) throw notFound()
-      return { file, makerKind: kind, size, upload, role }
+      return {
+        ...{ file, makerKind: kind, size, upload, role },
+        previews: await previews.list(reader, { id: fileId, companyId }),
+        previewState: previewStateOf(file.blob_id !== null, job),
+      }
     },
 
     view(record) {
@@ -167,6 +183,8 @@ export function createCompanyRecords(
         makerKind,
         whole: text !== undefined,
         ...(text ? { ...text, size, chunks: file.chunks } : announced(record)),
+        previews: record.previews,
+        previewState: record.previewState,
         createdAt: file.created_at,
         updatedAt: file.updated_at,
       }
@@ -213,13 +231,19 @@ function notFound(): CoreError {
   return new CoreError('company_file_not_found', 'File not found')
 }
 
+function previewStateOf(whole: boolean, job: Row<'preview_job'>['state'] | null): PreviewState {
+  if (!whole || job === 'waiting') return 'waiting'
+  return job === 'failed' ? 'error' : 'done'
+}
+
 async function selectFile(reader: Reader, companyId: string, fileId: string) {
   return reader
     .selectFrom('company_file')
     .innerJoin('identity', 'identity.id', 'company_file.maker_id')
     .leftJoin('blob', 'blob.id', 'company_file.blob_id')
+    .leftJoin('preview_job', 'preview_job.file_id', 'company_file.id')
     .selectAll('company_file')
-    .select(['identity.kind', 'blob.size'])
+    .select(['identity.kind', 'blob.size', 'preview_job.state as job'])
     .where('company_file.id', '=', fileId)
     .where('company_file.company_id', '=', companyId)
     .executeTakeFirst()

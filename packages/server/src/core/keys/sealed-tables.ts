@@ -53,6 +53,12 @@ export const SEALED_TABLES: readonly SealedTable[] = [
     row: sql`file_id`,
     tenant: sql`(select company_id from company_file where company_file.id = company_upload.file_id)`,
   },
+  {
+    name: 'preview',
+    key: ['file_id', 'position'],
+    row: sql`file_id || '.' || position`,
+    tenant: sql`(select company_id from company_file where company_file.id = preview.file_id)`,
+  },
 ]
 
 /** The epoch within a sealed value; each table has an index `<table>_sealed_epoch` of it. */

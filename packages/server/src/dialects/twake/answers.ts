@@ -16,6 +16,22 @@ const Metadata = Type.Object(
     name: Type.String(),
     mime: Type.String(),
     thumbnails_status: Type.Enum(['waiting', 'done', 'error']),
+    thumbnail: Type.Optional(Type.String({ description: 'url of the first of the thumbnails' })),
+    width: Type.Optional(Type.Integer({ description: 'pixels of the first of the thumbnails' })),
+    height: Type.Optional(Type.Integer({ description: 'pixels of the first of the thumbnails' })),
+  },
+  strict,
+)
+
+const Thumbnail = Type.Object(
+  {
+    index: Type.Integer(),
+    id: Type.String(),
+    size: Type.Integer({ description: 'bytes' }),
+    type: Type.String(),
+    width: Type.Integer(),
+    height: Type.Integer(),
+    url: Type.String({ description: 'relative to the server' }),
   },
   strict,
 )
@@ -31,7 +47,7 @@ const File = resource({
   updated_at: Milliseconds,
   created_at: Milliseconds,
   metadata: nullable(Metadata),
-  thumbnails: Type.Array(Type.Object({})),
+  thumbnails: Type.Array(Thumbnail),
   upload_data: nullable(Type.Object({ size: Type.Integer(), chunks: Type.Integer() }, strict)),
 })
 

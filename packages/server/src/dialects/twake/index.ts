@@ -5,11 +5,10 @@ import type { DialectOptions } from '../dialect.ts'
 import { ANSWERS, Refusal } from './answers.ts'
 import { guard } from './auth.ts'
 import { handleError, notFound, sendError } from './errors.ts'
+import { PREFIX } from './render.ts'
 import { downloadRoutes } from './routes/downloads.ts'
 import { fileRoutes } from './routes/files.ts'
 import { uploadRoutes } from './routes/uploads.ts'
-
-const PREFIX = '/internal/services/files/v1'
 
 /**
  * Twake's files of companies. What its document says, what its server does instead and what was chosen:

@@ -12,6 +12,7 @@ const SPELLINGS = {
   name: ['resumableFilename', 'filename'],
   mime: ['resumableType', 'type'],
   chunkSize: ['resumableCurrentChunkSize'],
+  thumbnailSync: ['thumbnail_sync', 'thumbnailSync'],
 } as const
 
 /** What clients write when they have nothing to say. */
@@ -43,6 +44,12 @@ export function claimOf(query: Query, fields: Fields = new Map(), part?: FilePar
 export function chunkSizeOf(query: Query): number | undefined {
   const text = textOf('chunkSize', query, new Map())
   return wholeNumber('the chunk size', text, 0, Number.MAX_SAFE_INTEGER)
+}
+
+/** Whether a client wants its answer with the previews; `0` and `false` say no, as nothing does. */
+export function waitsForPreviews(query: Query, fields: Fields = new Map()): boolean {
+  const text = textOf('thumbnailSync', query, fields)
+  return text !== undefined && !/^(0|false)$/i.test(text.trim())
 }
 
 function textOf(

@@ -1,5 +1,9 @@
 import type { CompanyFile } from '../../core/company-files/records.ts'
 import type { UploadState } from '../../core/company-files/uploads.ts'
+import type { Preview } from '../../core/previews/previews.ts'
+
+/** Where all routes are. */
+export const PREFIX = '/internal/services/files/v1'
 
 /** A file as the document prints it together with what the server of Twake answers. */
 export function renderFile(file: CompanyFile) {
@@ -16,20 +20,40 @@ export function renderFile(file: CompanyFile) {
       updated_at: file.updatedAt,
       created_at: file.createdAt,
       metadata: metadataOf(file),
-      thumbnails: [],
+      thumbnails: thumbnailsOf(file),
       upload_data: uploadDataOf(file),
     },
   }
 }
 
-/** Without previews nothing is waited for once the content is there. */
-function metadataOf({ name, mime, whole }: CompanyFile) {
+/** The document has one thumbnail, in the metadata; the server of Twake has several, beside them. */
+function metadataOf(file: CompanyFile) {
+  const { name, mime, previewState } = file
   if (name === null && mime === null) return null
+  const [first] = thumbnailsOf(file)
   return {
     name: name ?? '',
     mime: mime ?? 'application/octet-stream',
-    thumbnails_status: whole ? 'done' : 'waiting',
+    thumbnails_status: previewState,
+    ...(first && { thumbnail: first.url, width: first.width, height: first.height }),
   }
+}
+
+function thumbnailsOf({ companyId, id, previews }: CompanyFile) {
+  return previews.map((preview, index) => ({
+    index,
+    id: thumbnailName(index, preview),
+    size: preview.blob.size,
+    type: preview.type,
+    width: preview.width,
+    height: preview.height,
+    url: `${PREFIX}/companies/${companyId}/files/${id}/thumbnails/${index}`,
+  }))
+}
+
+/** As Twake calls them, with the ending of what they are. */
+export function thumbnailName(index: number, { type }: Preview): string {
+  return `${index}.${type.slice('image/'.length)}`
 }
 
 function uploadDataOf({ size, chunks }: CompanyFile) {

@@ -6,6 +6,7 @@ import { FolderError } from '../folder.ts'
 import * as first from './migrations/0001-first.ts'
 import * as accountFiles from './migrations/0002-account-files.ts'
 import * as companyFiles from './migrations/0003-company-files.ts'
+import * as previews from './migrations/0004-previews.ts'
 import * as checks from './migrations/0005-checks.ts'
 import * as epochs from './migrations/0006-epochs.ts'
 
@@ -14,6 +15,7 @@ const migrations: Record<string, Migration> = {
   '0001-first': first,
   '0002-account-files': accountFiles,
   '0003-company-files': companyFiles,
+  '0004-previews': previews,
   '0005-checks': checks,
   '0006-epochs': epochs,
 }

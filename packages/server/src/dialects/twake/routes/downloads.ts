@@ -3,11 +3,14 @@ import { cleanFileName } from '../../../core/file-names.ts'
 import { sendDownload } from '../../../http/download.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { callerOf } from '../auth.ts'
-import { TwakeError } from '../errors.ts'
 import { linkTo, pathOf } from '../links.ts'
+import { thumbnailName } from '../render.ts'
 import type { FileParams } from './files.ts'
 
 const READ = ['GET', 'HEAD']
+const INDEX = /^\d{1,3}$/
+/** A year: they change only with an overwrite, and whoever does that may ask with another query. */
+const THUMBNAIL_SECONDS = 365 * 24 * 3600
 /** Anything else that somebody called a type is not sent as one. */
 const MEDIA_TYPE = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+( *; *[\w-]+=([\w.+-]+|"[\w .+-]*"))*$/
 
@@ -40,9 +43,19 @@ export function downloadRoutes(app: FastifyInstance, { core, settings }: Dialect
     method: READ,
     url: `${url}/thumbnails/:index`,
     config: { links: true },
-    handler: async (request) => {
-      await core.companyFiles.get(callerOf(request), request.params.id)
-      throw new TwakeError(404, 'Thumbnail not found')
+    handler: async (request, reply) => {
+      const { id, index } = request.params
+      const position = INDEX.test(index) ? Number(index) : -1
+      const preview = await core.companyFiles.preview(callerOf(request), id, position)
+      const { blob, type } = preview
+      return sendDownload(request, reply, {
+        ...{ size: blob.size, version: blob.id, type },
+        filename: thumbnailName(position, preview),
+        inline: true,
+        maxAge: THUMBNAIL_SECONDS,
+        embeddable: request.headers.authorization === undefined,
+        read: (start, end) => core.blobs.read(blob, start, end),
+      })
     },
   })
 

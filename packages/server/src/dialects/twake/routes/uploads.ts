@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { StagedBlob } from '../../../core/blobs/blobs.ts'
 import type { ReceivedChunk } from '../../../core/company-files/chunks.ts'
@@ -8,11 +8,12 @@ import type {
   UploadClaim,
 } from '../../../core/company-files/records.ts'
 import type { Core } from '../../../core/core.ts'
+import { CoreError } from '../../../core/errors.ts'
 import { type FilePart, readForm } from '../../../http/multipart.ts'
 import { FormFile } from '../../../http/openapi.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { callerOf } from '../auth.ts'
-import { claimOf } from '../parameters.ts'
+import { claimOf, waitsForPreviews } from '../parameters.ts'
 import { renderFile } from '../render.ts'
 import type { FileParams } from './files.ts'
 
@@ -37,12 +38,44 @@ export function uploadRoutes(app: FastifyInstance, { core }: DialectOptions): vo
   // Both spellings of both: a router would take `files/?…` for a file without an id.
   for (const slash of ['', '/']) {
     const options = { config: { form: Form }, schema: { hide: slash !== '', querystring: Query } }
-    app.post<{ Params: { company_id: string } }>(files + slash, options, async (request) =>
-      renderFile(await create(core, request, callerOf(request))),
-    )
-    app.post<{ Params: FileParams }>(`${files}/:id${slash}`, options, async (request) =>
-      renderFile(await send(core, request, callerOf(request), request.params.id)),
-    )
+    app.post<{ Params: { company_id: string } }>(files + slash, options, async (request, reply) => {
+      const caller = callerOf(request)
+      return renderFile(
+        await withPreviews(core, reply, caller, await create(core, request, caller)),
+      )
+    })
+    app.post<{ Params: FileParams }>(`${files}/:id${slash}`, options, async (request, reply) => {
+      const caller = callerOf(request)
+      const sent = await send(core, request, caller, request.params.id)
+      return renderFile(await withPreviews(core, reply, caller, sent))
+    })
+  }
+}
+
+/** What a request came to. */
+interface Outcome {
+  readonly file: CompanyFile
+  /** Whether the client wants the previews with the answer. */
+  readonly waits: boolean
+}
+
+/** The file as it is once its previews are made, for a client that waits for them. */
+async function withPreviews(
+  core: Core,
+  reply: FastifyReply,
+  caller: CompanyCaller,
+  { file, waits }: Outcome,
+): Promise<CompanyFile> {
+  if (!waits || !file.whole || file.previewState !== 'waiting') return file
+  const left = new AbortController()
+  reply.raw.once('close', () => left.abort())
+  await core.previewJobs.settled(file.id, left.signal)
+  try {
+    return await core.companyFiles.get(caller, file.id)
+  } catch (error) {
+    // Somebody has removed it since; the upload was a success all the same.
+    if (error instanceof CoreError && error.code === 'company_file_not_found') return file
+    throw error
   }
 }
 
@@ -51,9 +84,11 @@ async function create(
   core: Core,
   request: FastifyRequest,
   caller: CompanyCaller,
-): Promise<CompanyFile> {
+): Promise<Outcome> {
   const { query } = request
-  if (!hasForm(request)) return core.companyUploads.begin(caller, claimOf(query))
+  if (!hasForm(request)) {
+    return { file: await core.companyUploads.begin(caller, claimOf(query)), waits: false }
+  }
   // Strangers are refused before anything they send is stored.
   const room = await core.companyFiles.room(caller)
   const { file, fields } = await readForm(request, {
@@ -61,9 +96,17 @@ async function create(
     receive: (part) => receiveNew(core, caller, part, claimOf(query, part.fields, part), room),
     drop: (received) => dropNew(core, caller, received),
   })
-  if (!file) return core.companyUploads.begin(caller, claimOf(query, fields))
-  if ('staged' in file) return core.companyFiles.create(caller, file.claim, file.staged)
-  return core.companyChunks.accept(caller, file.fileId, file.claim, file.chunk)
+  const waits = waitsForPreviews(query, fields)
+  if (!file) {
+    return { file: await core.companyUploads.begin(caller, claimOf(query, fields)), waits }
+  }
+  if ('staged' in file) {
+    return { file: await core.companyFiles.create(caller, file.claim, file.staged), waits }
+  }
+  return {
+    file: await core.companyChunks.accept(caller, file.fileId, file.claim, file.chunk),
+    waits,
+  }
 }
 
 type NewFile =
@@ -103,11 +146,11 @@ async function send(
   request: FastifyRequest,
   caller: CompanyCaller,
   fileId: string,
-): Promise<CompanyFile> {
+): Promise<Outcome> {
   const { query } = request
   const before = await core.companyFiles.get(caller, fileId)
-  if (!hasForm(request)) return before
-  const { file } = await readForm(request, {
+  if (!hasForm(request)) return { file: before, waits: waitsForPreviews(query) }
+  const { file, fields } = await readForm(request, {
     field: undefined,
     receive: async (part) => {
       const claim = claimOf(query, part.fields, part)
@@ -116,7 +159,10 @@ async function send(
     },
     drop: ({ chunk }) => core.companyChunks.drop(chunk),
   })
-  return file ? core.companyChunks.accept(caller, fileId, file.claim, file.chunk) : before
+  return {
+    file: file ? await core.companyChunks.accept(caller, fileId, file.claim, file.chunk) : before,
+    waits: waitsForPreviews(query, fields),
+  }
 }
 
 function hasForm({ headers }: FastifyRequest): boolean {
