@@ -62,6 +62,7 @@ async function fillBox(core: Core, person: string): Promise<void> {
 /** One whole file, one in three chunks, and one of which a chunk is missing. */
 async function fillCompany(core: Core, caller: CompanyCaller): Promise<void> {
   await core.companyFiles.create(caller, { name: 'whole.bin' }, await stage(core, LARGE))
+  await fillPreviews(core, caller)
   for (const sent of [3, 2]) {
     const totals = { totalChunks: 3, totalSize: 3 * CHUNK, name: 'chunks.bin' }
     const file = await core.companyUploads.begin(caller, totals)
@@ -72,6 +73,16 @@ async function fillCompany(core: Core, caller: CompanyCaller): Promise<void> {
       await core.companyChunks.accept(caller, file.id, claim, chunk)
     }
   }
+}
+
+/** A picture with a preview, and one that waits for it. */
+async function fillPreviews(core: Core, caller: CompanyCaller): Promise<void> {
+  await core.companyFiles.create(caller, { name: 'shown.png' }, await stage(core, 10))
+  const job = await core.previewJobs.take('test', 'quick')
+  if (!job) throw new Error('there is no job')
+  const text = { type: 'image/webp', width: 6, height: 4 }
+  await core.previewJobs.finish(job, [{ ...text, staged: await stage(core, LARGE) }])
+  await core.companyFiles.create(caller, { name: 'waits.png' }, await stage(core, 10))
 }
 
 function stage(core: Core, size: number): Promise<StagedBlob> {

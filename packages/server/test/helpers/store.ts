@@ -36,12 +36,12 @@ export async function openTestStore(
   return openStoreOf(t, await temporaryConfig(t, environment))
 }
 
-/** Opens the store of a folder. */
+/** Opens the store of a folder. Nobody makes previews there; that pictures wait for them can be seen. */
 export async function openStoreOf(
   t: TestContext,
   config: Config,
   clock = new TestClock(),
-  previewKinds: readonly PreviewKind[] = [],
+  previewKinds: readonly PreviewKind[] = ['image'],
 ): Promise<TestStore> {
   const fail = (error: Error) => {
     throw error
