@@ -9,8 +9,9 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { type Call, parseTrace } from '../faults/power-cut/trace.ts'
 import { eventually } from '../packages/server/test/cli/processes.ts'
@@ -129,7 +130,11 @@ async function finish(strace: ChildProcess, file: string): Promise<Call[]> {
   const ended = once(strace, 'close')
   strace.kill('SIGINT')
   await ended
-  return parseTrace(await readFile(file, 'utf8'))
+  const calls: Call[] = []
+  for await (const call of parseTrace(createInterface({ input: createReadStream(file) }))) {
+    calls.push(call)
+  }
+  return calls
 }
 
 function log(place: Place): string {

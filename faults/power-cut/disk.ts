@@ -5,6 +5,11 @@ import type { Call } from './trace.ts'
 /** What a disk may lose on its own in the middle of a write. */
 const SECTOR = 512
 
+/** A call, with what it writes. */
+export interface DiskCall extends Call {
+  readonly bytes?: Buffer
+}
+
 /** Decides for each thing that was written and not synced whether the disk kept it. */
 export type Keeps = () => boolean
 
@@ -43,7 +48,7 @@ interface Entry {
  */
 export interface Disk {
   /** Takes note of a call. @throws Error for a call on the disk's files that it does not understand */
-  apply(call: Call): void
+  apply(call: DiskCall): void
   /** Writes into `target` what would be there after the power was cut now. */
   cut(target: string, keeps: Keeps): Promise<void>
 }
@@ -130,7 +135,7 @@ export function createDisk(root: string): Disk {
         case 'pwrite64':
         case 'pwritev':
         case 'pwritev2':
-          return write(call, file, descriptor, bytesOf(call.text))
+          return write(call, file, descriptor, call.bytes ?? Buffer.alloc(0))
         case 'ftruncate': {
           const size = Number(/, (\d+) *\)/.exec(call.text)?.[1])
           fileAt(file).pending.push({ at, kind: 'resize', size })
@@ -247,7 +252,7 @@ function stringsOf(text: string): string[] {
 }
 
 /** The bytes of a call that writes, of all its pieces. */
-function bytesOf(text: string): Buffer {
+export function bytesOf(text: string): Buffer {
   return Buffer.concat(
     [...text.matchAll(/"((?:\\x[0-9a-f]{2})*)"/g)].map(([, hex = '']) => decode(hex)),
   )

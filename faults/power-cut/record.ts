@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { bytesOf, type DiskCall } from './disk.ts'
 import { type Mark, type People, paths } from './place.ts'
-import { type Call, parseTrace } from './trace.ts'
+import { parseTrace } from './trace.ts'
 
 /** All that changes what a disk holds, and those of which the disk of the test knows nothing. */
 const CALLS = [
@@ -15,13 +18,16 @@ const CALLS = [
 /** Longer than any single piece that is written; strings are cut there. */
 const LONGEST = 8 * 1024 * 1024
 
+/** A string of a call, but for names and paths. */
+const WRITTEN = /"(?:\\x[0-9a-f]{2})*"/g
+
 /** A run of the workload: its system calls in order, some of which are marks. */
 export interface Recording {
   /** The folder of the recording. */
   readonly base: string
   readonly rootKeyFile: string | undefined
   readonly people: People
-  readonly calls: readonly (Call & { readonly mark?: Mark })[]
+  readonly calls: readonly (DiskCall & { readonly mark?: Mark })[]
 }
 
 /**
@@ -39,18 +45,25 @@ export async function record(base: string, rootKeyFile?: string): Promise<Record
   const [code] = (await once(child, 'close')) as [number | null]
   if (code !== 0) throw new Error(`the workload ended with ${code}`)
 
-  const calls = parseTrace(await readFile(trace, 'latin1'))
   const lines = (await readFile(marks, 'utf8')).trimEnd().split('\n')
   const marksHex = hexOf(marks)
+  const calls: Recording['calls'][number][] = []
+  for await (const call of parseTrace(createInterface({ input: createReadStream(trace) }))) {
+    const isMark = call.name === 'write' && call.text.includes(`<${marksHex}>`)
+    calls.push(isMark ? { ...call, mark: JSON.parse(lines.shift() ?? '') } : withBytes(call))
+  }
   return {
     base,
     rootKeyFile,
     people: JSON.parse(await readFile(people, 'utf8')),
-    calls: calls.map((call) => {
-      const isMark = call.name === 'write' && call.text.includes(`<${marksHex}>`)
-      return isMark ? { ...call, mark: JSON.parse(lines.shift() ?? '') } : call
-    }),
+    calls,
   }
+}
+
+/** What is written takes four characters a byte in the trace. */
+function withBytes(call: DiskCall): DiskCall {
+  if (!/write/.test(call.name)) return call
+  return { ...call, bytes: bytesOf(call.text), text: call.text.replaceAll(WRITTEN, '""') }
 }
 
 /** As `strace -xx` writes it. */

@@ -9,14 +9,15 @@ export interface Call {
 }
 
 /**
- * The calls of a trace that succeeded, in the order in which they returned. One that another thread's
+ * The calls of a trace, line by line, that succeeded, in the order in which they returned. One that another thread's
  * line interrupts stands in two lines: `12 fdatasync(20</x> <unfinished ...>` and
  * `12 <... fdatasync resumed>) = 0`.
  */
-export function parseTrace(trace: string): Call[] {
-  const calls: Call[] = []
+export async function* parseTrace(lines: AsyncIterable<string>): AsyncGenerator<Call> {
   const unfinished = new Map<string, { text: string; begun: number }>()
-  for (const [at, line] of trace.split('\n').entries()) {
+  let at = -1
+  for await (const line of lines) {
+    at += 1
     const [, thread = '', text = ''] = /^(\d+)\s+(.*)$/.exec(line) ?? []
     const resumed = /^<\.\.\. \w+ resumed>/.exec(text)
     const start = resumed ? unfinished.get(thread) : { text: '', begun: at }
@@ -29,7 +30,6 @@ export function parseTrace(trace: string): Call[] {
     }
     const name = /^(\w+)\(/.exec(whole)?.[1]
     if (!name || !/\) += \d/.test(whole)) continue
-    calls.push({ name, text: whole, begun: start.begun, returned: at })
+    yield { name, text: whole, begun: start.begun, returned: at }
   }
-  return calls
 }

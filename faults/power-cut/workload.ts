@@ -26,7 +26,7 @@ import { type Change, configOf, digestOf, type Mark, type People, paths, start }
 
 const KIB = 1024
 /** In the database; a file of some chunks; a file of several writes. */
-const SIZES = [3 * KIB, 150 * KIB, 2500 * KIB]
+const SIZES = [3 * KIB, 150 * KIB, 1300 * KIB]
 const CHUNK = 200 * KIB
 
 const [base = '', rootKeyFile] = process.argv.slice(2)
@@ -51,6 +51,7 @@ const box = await createBox(server, ann)
 for (const size of SIZES) await inTurn(everyKind(size))
 await overwrites()
 await deletions()
+await anotherEpoch()
 await Promise.all([...SIZES, ...SIZES].flatMap((size) => everyKind(size)).map((work) => work()))
 await server.close()
 
@@ -91,6 +92,15 @@ async function deletions(): Promise<void> {
     await step([[`account:${kept}`, null]], () => server.core.accountFiles.trash(owner.id, kept))
     await step([[`company:${whole}`, null]], async () => ok(await member.remove(whole)))
   }
+}
+
+/** Everything that is there is sealed anew. */
+async function anotherEpoch(): Promise<void> {
+  const { epochs, rekey } = server.core
+  await step([], () => epochs.begin(() => Promise.resolve()))
+  await step([], async () => {
+    for await (const _ of rekey.run(() => Promise.resolve()));
+  })
 }
 
 function sendToBox(bytes: Buffer) {
