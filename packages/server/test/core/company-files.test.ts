@@ -4,7 +4,8 @@ import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/re
 import type { Core } from '../../src/core/core.ts'
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { assertRefused } from '../helpers/refusals.ts'
-import { filesBelow, openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
+import { openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
+import { objectNames } from '../helpers/test-blobs.ts'
 
 const DAY = 24 * 3600 * 1000
 const MIB = 1024 * 1024
@@ -51,7 +52,7 @@ async function create(core: Core, caller: CompanyCaller, bytes: Uint8Array) {
   return core.companyFiles.create(caller, { name: 'secret-plan.txt' }, staged)
 }
 
-const storedParts = (store: TestStore) => filesBelow(`${store.config.data}/blobs`)
+const storedParts = (store: TestStore) => objectNames(store.config, 'blobs')
 
 test('an upload that nobody goes on with is forgotten after seven days, with its bytes', async (t) => {
   const place = await scene(t)

@@ -4,7 +4,8 @@ import { type Blobs, partName, type StoredBlob } from '../../src/core/blobs/blob
 import type { Writer } from '../../src/core/database.ts'
 import type { Sealed } from '../../src/core/schema.ts'
 import { inPieces } from './bytes.ts'
-import { filesBelow, rowsOf, type TestStore } from './store.ts'
+import { rowsOf, type TestStore } from './store.ts'
+import { objectNames } from './test-blobs.ts'
 
 export const LIMIT = 64 * 1024 * 1024
 
@@ -69,8 +70,7 @@ export async function held(store: TestStore): Promise<Held> {
   }
   const files: string[] = []
   for (const folder of ['blobs', 'tmp', 'trash']) {
-    const below = await filesBelow(join(store.config.data, folder))
-    files.push(...below.map((file) => `${folder}/${file}`))
+    files.push(...(await objectNames(store.config, folder)))
   }
   return { ...found, files }
 }

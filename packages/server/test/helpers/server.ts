@@ -7,6 +7,7 @@ import type { Acr } from '../../src/core/schema.ts'
 import { csrfTokenOf } from '../../src/core/secrets.ts'
 import { type Server, startServer } from '../../src/server.ts'
 import { atEnd, testFolder } from './cleanup.ts'
+import { testBlobSettings } from './test-blobs.ts'
 
 /** A clock that stands still until it is moved. */
 export class TestClock {
@@ -39,6 +40,7 @@ export async function startTestServer(
     HOLDFAST_PORT: '0',
     // Tests that want previews say so: each of their servers has a process for them.
     HOLDFAST_PREVIEW_MAX_MB: '0',
+    ...testBlobSettings(),
     ...environment,
   })
   return start(t, config, new TestClock())

@@ -10,6 +10,7 @@ import { nodeFiles } from '../../src/store/files.ts'
 import { folderPaths } from '../../src/store/folder.ts'
 import { atEnd, testFolder } from './cleanup.ts'
 import { TestClock } from './server.ts'
+import { testBlobSettings } from './test-blobs.ts'
 
 /** A store that is open as the server's, without HTTP. */
 export interface TestStore {
@@ -25,7 +26,8 @@ export async function temporaryConfig(
   environment: NodeJS.ProcessEnv = {},
 ): Promise<Config> {
   const folder = await testFolder(t)
-  return loadConfig({ HOLDFAST_DATA: join(folder, 'data'), ...environment })
+  const settings = { HOLDFAST_DATA: join(folder, 'data'), ...testBlobSettings() }
+  return loadConfig({ ...settings, ...environment })
 }
 
 /** Opens a store, new unless `config` names one. */

@@ -1,7 +1,8 @@
-import { readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { partName } from '../../src/core/blobs/blobs.ts'
 import type { TestServer } from './server.ts'
+import { objectNames } from './test-blobs.ts'
 
 /** The path of the first part of a stored file. */
 export function storedPath(server: TestServer, fileId: string): string {
@@ -11,16 +12,9 @@ export function storedPath(server: TestServer, fileId: string): string {
 /** Every file below one of the folders that hold content, whole or unfinished. */
 export async function storedFiles(server: TestServer): Promise<string[]> {
   const found = await Promise.all(
-    ['blobs', 'tmp'].map((folder) =>
-      readdir(join(server.config.data, folder), { recursive: true, withFileTypes: true }).catch(
-        () => [],
-      ),
-    ),
+    ['blobs', 'tmp'].map((folder) => objectNames(server.config, folder)),
   )
-  return found
-    .flat()
-    .filter((entry) => entry.isFile())
-    .map((entry) => entry.name)
+  return found.flat().map((name) => basename(name))
 }
 
 export async function flipByte(path: string, offset: number): Promise<void> {

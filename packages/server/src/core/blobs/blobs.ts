@@ -14,7 +14,7 @@ import {
 } from '../keys/sealed-column.ts'
 import type { BlobSeal, NewRow, PartSeal, Row } from '../schema.ts'
 import { hasNoLink } from './links.ts'
-import { createPart, type PartWriter, readPart, type StoredPart } from './parts.ts'
+import { createParts, type PartsWriter, readPart, type StoredPart } from './parts.ts'
 import type { StagedObjects } from './staged.ts'
 import type { BlobStore } from './store.ts'
 
@@ -366,24 +366,24 @@ export function createBlobs(
       const id = randomUUID()
       const pending: Uint8Array[] = []
       let size = 0
-      let part: PartWriter | undefined
+      let parts: PartsWriter | undefined
       try {
         for await (const bytes of source) {
           size += bytes.byteLength
           if (size > limit) throw new CoreError('file_too_large', `more than ${limit} bytes`)
-          if (part) {
-            await part.write(bytes)
+          if (parts) {
+            await parts.write(bytes)
             continue
           }
           pending.push(Uint8Array.from(bytes))
           if (size <= smallLimit) continue
-          part = await createPart(store, keyring, partName(id, 1))
-          for (const earlier of pending.splice(0)) await part.write(earlier)
+          parts = await createParts(store, keyring, (number) => partName(id, number))
+          for (const earlier of pending.splice(0)) await parts.write(earlier)
         }
-        if (!part) return { id, size, small: Buffer.concat(pending), parts: [] }
-        return { id, size, small: undefined, parts: [await part.commit()] }
+        if (!parts) return { id, size, small: Buffer.concat(pending), parts: [] }
+        return { id, size, small: undefined, parts: await parts.commit() }
       } catch (error) {
-        await part?.abort()
+        await parts?.abort()
         throw error
       }
     },

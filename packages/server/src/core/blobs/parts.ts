@@ -70,6 +70,57 @@ export async function createPart(
   }
 }
 
+/** Seals what is written into as many objects as it takes. */
+export interface PartsWriter {
+  write(bytes: Uint8Array): Promise<void>
+  /** Makes the parts durable; answers them in their order. */
+  commit(): Promise<StoredPart[]>
+  /** Forgets all of them. */
+  abort(): Promise<void>
+}
+
+/** @param nameOf the name of a part by its number, from 1 */
+export async function createParts(
+  store: BlobStore,
+  keyring: Keyring,
+  nameOf: (number: number) => string,
+): Promise<PartsWriter> {
+  const largest = largestPart(store)
+  const done: StoredPart[] = []
+  let part = await createPart(store, keyring, nameOf(1))
+  let room = largest
+
+  return {
+    async write(bytes) {
+      for (let used = 0; used < bytes.byteLength; ) {
+        if (room === 0) {
+          done.push(await part.commit())
+          part = await createPart(store, keyring, nameOf(done.length + 1))
+          room = largest
+        }
+        const piece = bytes.subarray(used, used + room)
+        await part.write(piece)
+        used += piece.byteLength
+        room -= piece.byteLength
+      }
+    },
+    async commit() {
+      done.push(await part.commit())
+      return done
+    },
+    async abort() {
+      await part.abort()
+      await store.remove(done.map(({ object }) => object)).catch(() => undefined)
+    },
+  }
+}
+
+/** Bytes of content that one object takes, whatever header it has. */
+export function largestPart({ largestObject }: BlobStore): number {
+  if (largestObject === undefined) return Number.POSITIVE_INFINITY
+  return Math.floor((largestObject - HEADER_READ) / SEALED_CHUNK_SIZE) * CHUNK_SIZE
+}
+
 /**
  * The bytes of a part from `start` up to but not including `end`, each authenticated.
  *

@@ -7,8 +7,8 @@ import { requireEpoch } from '../keys/epochs.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedJson } from '../keys/sealed-column.ts'
 import type { BlobSeal, PartSeal } from '../schema.ts'
-import { type BlobChanges, copyName, mayBeCommitted, partRow } from './blobs.ts'
-import { createPart, readPart, type StoredPart } from './parts.ts'
+import { type BlobChanges, copyName, mayBeCommitted, partRow, type StoredBlob } from './blobs.ts'
+import { createPart, largestPart, readPart, type StoredPart } from './parts.ts'
 import type { BlobStore } from './store.ts'
 
 /** One part of a blob, sealed and durable, that nobody can see yet. */
@@ -57,6 +57,11 @@ export interface ReceivedBlobs {
   finish(writer: Writer, blobId: string, whole: BlobSeal): Promise<void>
   /** In their order. Content that the database holds is one part. */
   parts(reader: Reader, blobId: string): Promise<ReceivedPart[]>
+  /**
+   * The chunks in which all of a blob came: its parts, but for content that came in one, which the
+   * store may have split.
+   */
+  chunks(reader: Reader, blob: StoredBlob, count: number | null): Promise<ReceivedPart[]>
   /** One of them, if it is there. */
   part(reader: Reader, blobId: string, number: number): Promise<ReceivedPart | undefined>
   /** The bytes of a staged part. @throws CoreError integrity */
@@ -88,11 +93,13 @@ export function createReceivedBlobs(
     async stage(blobId, number, source, limit) {
       // A part may come again while an earlier copy is in use.
       const part = await createPart(store, keyring, copyName(blobId, number))
+      // One part is one object: who sends larger chunks has to send more of them.
+      const most = Math.min(limit, largestPart(store))
       try {
         let size = 0
         for await (const bytes of source) {
           size += bytes.byteLength
-          if (size > limit) throw new CoreError('file_too_large', `more than ${limit} bytes`)
+          if (size > most) throw new CoreError('file_too_large', `more than ${most} bytes`)
           await part.write(bytes)
         }
         const staged = { blobId, number, ...(await part.commit()) }
@@ -153,6 +160,11 @@ export function createReceivedBlobs(
     async parts(reader, blobId) {
       const parts = await partsOf(reader, blobId).execute()
       return parts.length > 0 ? parts : smallContent(reader, blobId)
+    },
+
+    async chunks(reader, blob, count) {
+      if (count === 1) return [{ number: 1, size: blob.size }]
+      return partsOf(reader, blob.id).execute()
     },
 
     async part(reader, blobId, number) {

@@ -40,7 +40,7 @@ export function createCompanyContent(
   ): Promise<Comparison | undefined> {
     if (!fits(claim, record.file.chunks, record.size)) return undefined
     const blob = records.contentOf(record)
-    const chunks = await received.parts(database.read, blob.id)
+    const chunks = await received.chunks(database.read, blob, record.file.chunks)
     const number = numberOf(claim)
     const chunk = chunks[number - 1]
     if (!chunk) return undefined

@@ -158,6 +158,12 @@ export function createCompanyUploads(parts: {
     })
   }
 
+  /** Of a file without content none. */
+  async function chunksOf(record: CompanyRecord): Promise<ReceivedPart[]> {
+    if (record.file.blob_id === null) return []
+    return received.chunks(database.read, records.contentOf(record), record.file.chunks)
+  }
+
   return {
     begin: (caller, claim) =>
       database.write(async (writer) => {
@@ -209,13 +215,14 @@ export function createCompanyUploads(parts: {
       const record = await records.find(database.read, caller, fileId)
       const { file, size } = record
       const upload = ownUpload(record, caller)
-      const blobId = upload?.blob_id ?? file.blob_id
       return {
         whole: upload === undefined,
         totalChunks: upload ? upload.total_chunks : file.chunks,
         totalSize: upload ? upload.total_size : size,
         expiresAt: upload?.expires_at ?? null,
-        chunks: blobId ? await received.parts(database.read, blobId) : [],
+        chunks: upload
+          ? await received.parts(database.read, upload.blob_id)
+          : await chunksOf(record),
       }
     },
 
@@ -228,9 +235,11 @@ export function createCompanyUploads(parts: {
       const isSame = upload
         ? fits(claim, upload.total_chunks, upload.total_size)
         : fits(claim, file.chunks, record.size)
-      const blobId = upload?.blob_id ?? file.blob_id
-      if (!isSame || !blobId) return false
-      const chunk = await received.part(database.read, blobId, numberOf(claim))
+      if (!isSame) return false
+      const number = numberOf(claim)
+      const chunk = upload
+        ? await received.part(database.read, upload.blob_id, number)
+        : (await chunksOf(record)).at(number - 1)
       return chunk !== undefined && (size === undefined || size === chunk.size)
     },
 
