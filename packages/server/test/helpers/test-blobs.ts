@@ -30,7 +30,7 @@ export async function objectNames(config: Config, folder: string): Promise<strin
   try {
     const names: string[] = []
     for await (const { name } of store.list(`${folder}/`)) names.push(name)
-    return names.sort()
+    return names.sort((one, other) => (one < other ? -1 : 1))
   } finally {
     await store.close()
   }
