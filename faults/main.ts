@@ -9,7 +9,7 @@ import type { Row } from './row.ts'
 import { ROWS } from './rows/index.ts'
 import { type Result, table, writeTable } from './table.ts'
 
-/** Rows that run beside each other. */
+/** Rows that run beside each other, besides those that wait. */
 const LANES = 2
 
 const { values, positionals } = parseArgs({
@@ -31,15 +31,17 @@ process.exit(failed.length > 0 || chosen.length === 0 ? 1 : 0)
 
 async function runAll(rows: readonly Row[]): Promise<Result[]> {
   const done: Result[] = []
-  const waiting = [...rows.entries()]
-  async function lane(): Promise<void> {
-    for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const [index, row] = next
-      done[index] = await runRow(row)
-      console.error(`${done[index].outcome} ${row.step} | ${row.fault} (${done[index].seconds} s)`)
-    }
+  async function runOne([index, row]: [number, Row]): Promise<void> {
+    done[index] = await runRow(row)
+    console.error(`${done[index].outcome} ${row.step} | ${row.fault} (${done[index].seconds} s)`)
   }
-  await Promise.all(Array.from({ length: LANES }, lane))
+  const { waiting = [], working = [] } = Object.groupBy(rows.entries(), ([, row]) =>
+    row.waits ? 'waiting' : 'working',
+  )
+  async function lane(): Promise<void> {
+    for (let next = working.shift(); next; next = working.shift()) await runOne(next)
+  }
+  await Promise.all([...waiting.map(runOne), ...Array.from({ length: LANES }, lane)])
   return done
 }
 

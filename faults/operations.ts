@@ -4,7 +4,13 @@ import { STATUS_CODES } from 'node:http'
 import type { Failpoint } from '../packages/server/src/core/failpoints.ts'
 import { fileForm } from '../packages/server/test/helpers/account.ts'
 import { assertSameBytes, pattern as newPattern } from '../packages/server/test/helpers/bytes.ts'
-import { chunkQuery, client, resourceOf } from '../packages/server/test/helpers/companies.ts'
+import {
+  bearer,
+  chunkQuery,
+  client,
+  filesPath,
+  resourceOf,
+} from '../packages/server/test/helpers/companies.ts'
 import { type Answer, call } from '../packages/server/test/helpers/http.ts'
 import { PUBLIC_KEY, uploadForm } from '../packages/server/test/helpers/server.ts'
 import type { Place } from './place.ts'
@@ -43,14 +49,14 @@ export function isAcknowledged({ status }: Answer): boolean {
 const KIB = 1024
 const SMALL = 5 * KIB
 /** More than one group of writes. */
-const LARGE = 1300 * KIB
+export const LARGE = 1300 * KIB
 const CHUNK = 1200 * KIB
 const CHUNKS = 3
 
 const patterns = new Map<string, Buffer>()
 
 /** The same bytes for the same numbers. */
-function pattern(size: number, seed: number): Buffer {
+export function pattern(size: number, seed: number): Buffer {
   const name = `${size} ${seed}`
   const known = patterns.get(name) ?? newPattern(size, seed)
   patterns.set(name, known)
@@ -63,11 +69,18 @@ interface Found {
   remove(): Promise<Answer>
 }
 
+/** A form that is sent. */
+interface UploadRequest {
+  readonly path: string
+  readonly headers: Record<string, string>
+  readonly body: FormData
+}
+
 /** How clients of one API keep files. */
-interface Kind {
+export interface Kind {
   readonly name: string
   readonly refusal: Refusal
-  upload(place: Place, bytes: Uint8Array, tag: string): Promise<Answer>
+  upload(place: Place, bytes: Uint8Array, tag: string): UploadRequest
   /** Every file of that tag that its owner can see. @param answers to its uploads */
   find(place: Place, tag: string, answers: readonly Answer[]): Promise<Found[]>
 }
@@ -88,11 +101,11 @@ const twake: Refusal = (statusCode) => ({
 const boxFile: Kind = {
   name: 'box file',
   refusal: misakey,
-  upload: ({ server, ann, boxId }, bytes, tag) =>
-    call(server, 'POST', `/boxes/${boxId}/encrypted-files`, {
-      as: ann,
-      body: uploadForm(bytes, tag),
-    }),
+  upload: ({ ann, boxId }, bytes, tag) => ({
+    path: `/boxes/${boxId}/encrypted-files`,
+    headers: ann.headers,
+    body: uploadForm(bytes, tag),
+  }),
   async find(place, tag) {
     const { ann, boxId } = place
     const { body } = await call(place.server, 'GET', `/boxes/${boxId}/events?limit=0`, { as: ann })
@@ -114,12 +127,12 @@ const boxFile: Kind = {
 const savedFile: Kind = {
   name: 'saved file',
   refusal: misakey,
-  upload({ server, ann }, bytes, tag) {
+  upload({ ann }, bytes, tag) {
     const body = new FormData()
     body.append('encrypted_file', new Blob([bytes as Uint8Array<ArrayBuffer>]), 'blob')
     body.append('encrypted_metadata', tag)
     body.append('key_fingerprint', PUBLIC_KEY)
-    return call(server, 'POST', `/box-users/${ann.id}/saved-files`, { as: ann, body })
+    return { path: `/box-users/${ann.id}/saved-files`, headers: ann.headers, body }
   },
   async find(place, tag) {
     const { ann } = place
@@ -139,11 +152,11 @@ const savedFile: Kind = {
 const accountFile: Kind = {
   name: 'account file',
   refusal: privasfer,
-  upload: ({ server, owner }, bytes, tag) =>
-    call(server, 'POST', '/api/files', {
-      headers: owner.headers,
-      body: fileForm(bytes, `${tag}.bin`),
-    }),
+  upload: ({ owner }, bytes, tag) => ({
+    path: '/api/files',
+    headers: owner.headers,
+    body: fileForm(bytes, `${tag}.bin`),
+  }),
   async find(place, tag) {
     const { owner } = place
     const query = new URLSearchParams({ 'filter[full_filename]': `${tag}.bin` })
@@ -179,8 +192,11 @@ async function accountContent({ server, owner, pinKey }: Place, id: string): Pro
 const companyFile: Kind = {
   name: 'company file',
   refusal: twake,
-  upload: ({ server, company }, bytes, tag) =>
-    client(server, company, company.app).upload(bytes, { filename: tag }),
+  upload: ({ company }, bytes, tag) => ({
+    path: `${filesPath(company)}?filename=${tag}`,
+    headers: bearer(company.app),
+    body: fileForm(bytes, tag),
+  }),
   async find(place, _tag, answers) {
     const app = () => client(place.server, place.company, place.company.app)
     return answers.map((answer) => {
@@ -190,7 +206,15 @@ const companyFile: Kind = {
   },
 }
 
-const newTag = () => randomUUID().replaceAll('-', '')
+function send(place: Place, kind: Kind, bytes: Uint8Array, tag: string): Promise<Answer> {
+  const { path, ...request } = kind.upload(place, bytes, tag)
+  return call(place.server, 'POST', path, request)
+}
+
+/** Every API through which files come. */
+export const KINDS: readonly Kind[] = [boxFile, savedFile, accountFile, companyFile]
+
+export const newTag = () => randomUUID().replaceAll('-', '')
 
 const RECEIVING = ['form.file-begun'] as const
 const OBJECT = [
@@ -218,7 +242,7 @@ function upload(kind: Kind, size: number): Operation {
       const answers: Answer[] = []
       return {
         async send() {
-          const answer = await kind.upload(place, bytes, tag)
+          const answer = await send(place, kind, bytes, tag)
           if (isAcknowledged(answer)) answers.push(answer)
           return answer
         },
@@ -242,7 +266,7 @@ function remove(kind: Kind, size: number): Operation {
     async begin(place) {
       const tag = newTag()
       const bytes = pattern(size, 8)
-      const answer = await kind.upload(place, bytes, tag)
+      const answer = await send(place, kind, bytes, tag)
       const [file] = await kind.find(place, tag, [answer])
       assert.ok(file, `${answer.status}: the file to delete is there`)
       // The server may listen elsewhere by the time it is looked at.
@@ -400,7 +424,7 @@ function sendChunk(
   return sender.send(id, chunk, chunkQuery(number, CHUNKS, bytes.byteLength))
 }
 
-async function assertContent(
+export async function assertContent(
   { content }: Pick<Found, 'content'>,
   bytes: Uint8Array,
 ): Promise<void> {
@@ -420,7 +444,7 @@ export const DOWNLOADS = [boxFile, accountFile, companyFile].map((kind) => ({
   async begin(place: Place) {
     const tag = newTag()
     const bytes = pattern(LARGE, 14)
-    const answer = await kind.upload(place, bytes, tag)
+    const answer = await send(place, kind, bytes, tag)
     const [file] = await kind.find(place, tag, [answer])
     assert.ok(file, 'the file is there')
     return { bytes, content: file.content }
@@ -429,7 +453,7 @@ export const DOWNLOADS = [boxFile, accountFile, companyFile].map((kind) => ({
 
 /** Every kind of request that changes stored bytes. */
 export const OPERATIONS: readonly Operation[] = [
-  ...[boxFile, savedFile, accountFile, companyFile].flatMap((kind) => [
+  ...KINDS.flatMap((kind) => [
     upload(kind, SMALL),
     upload(kind, LARGE),
     remove(kind, SMALL),

@@ -6,6 +6,8 @@ export interface Row {
   readonly step: string
   /** What goes wrong. */
   readonly fault: string
+  /** Whether it mostly waits for limits to pass, so that it may run beside others. */
+  readonly waits?: boolean
   /**
    * Holds what is promised against the fault.
    *

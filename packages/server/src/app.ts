@@ -17,6 +17,7 @@ import { statusOf } from './http/failure.ts'
 import { acceptEmptyJson } from './http/json-body.ts'
 import type { Metrics } from './http/metrics.ts'
 import { sendProblem } from './http/problem.ts'
+import { cutSlowBodies } from './http/slow-body.ts'
 import { readOnAfterRefusal } from './http/unread-body.ts'
 import { validateStrictly } from './http/validation.ts'
 
@@ -59,7 +60,7 @@ export async function buildApp(
       return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
     },
     keepAliveTimeout: IDLE_CONNECTION_MS,
-    // A whole request may take as long as its bytes keep coming: bodies have idle limits of their own.
+    // A whole request may take as long as its bytes keep coming: bodies have limits of their own.
     requestTimeout: 0,
     // A client that neither sends nor reads is cut off.
     connectionTimeout: IDLE_TRANSFER_MS,
@@ -79,6 +80,7 @@ export async function buildApp(
   acceptEmptyJson(app)
   validateStrictly(app)
   readOnAfterRefusal(app)
+  cutSlowBodies(app)
   await app.register(cookie)
   if (config.allowedOrigins.length > 0) await app.register(cors, corsOptions(config))
 
