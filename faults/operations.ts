@@ -211,6 +211,40 @@ function send(place: Place, kind: Kind, bytes: Uint8Array, tag: string): Promise
   return call(place.server, 'POST', path, request)
 }
 
+/** A file that was acknowledged. */
+export interface Stored {
+  readonly kind: Kind
+  /** Holds what is read now against what was stored. */
+  check(place: Place): Promise<void>
+}
+
+export async function store(place: Place, kind: Kind, size: number): Promise<Stored> {
+  const { answer, stored } = await trySend(place, kind, size)
+  assert.ok(stored, `${answer.status} ${answer.bytes}`)
+  return stored
+}
+
+/** @returns nothing stored when it was refused */
+export async function trySend(
+  place: Place,
+  kind: Kind,
+  size: number,
+): Promise<{ answer: Answer; stored: Stored | undefined }> {
+  const tag = newTag()
+  const bytes = pattern(size, 30)
+  const answer = await send(place, kind, bytes, tag)
+  if (answer.status >= 300) return { answer, stored: undefined }
+  const stored: Stored = {
+    kind,
+    async check(now) {
+      const found = await kind.find(now, tag, [answer])
+      assert.equal(found.length, 1, `the ${kind.name} is there`)
+      for (const file of found) await assertContent(file, bytes)
+    },
+  }
+  return { answer, stored }
+}
+
 /** Every API through which files come. */
 export const KINDS: readonly Kind[] = [boxFile, savedFile, accountFile, companyFile]
 

@@ -1,10 +1,16 @@
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { pino } from 'pino'
 import { loadConfig } from '../packages/server/src/config.ts'
 import { type Server, startServer } from '../packages/server/src/server.ts'
 import { type Files, nodeFiles } from '../packages/server/src/store/files.ts'
-import { type ServerProcess, startServerProcess } from '../packages/server/test/cli/processes.ts'
+import { folderPaths } from '../packages/server/src/store/folder.ts'
+import {
+  type Launch,
+  type ServerProcess,
+  startServerProcess,
+} from '../packages/server/test/cli/processes.ts'
 import { createOwner, type Owner } from '../packages/server/test/helpers/account.ts'
 import { atEnd, type Scope, testFolder } from '../packages/server/test/helpers/cleanup.ts'
 import { createCompany, type TestCompany } from '../packages/server/test/helpers/companies.ts'
@@ -29,7 +35,7 @@ export interface Place extends People {
   readonly server: { readonly address: string }
 }
 
-const ARM = new URL('./arm.ts', import.meta.url).pathname
+export const ARM = new URL('./arm.ts', import.meta.url).pathname
 const PIN = '482915'
 
 interface Template {
@@ -68,6 +74,9 @@ async function makeTemplate(): Promise<Template> {
     company: await createCompany(server),
   }
   await server.close()
+  const database = new DatabaseSync(folderPaths(join(folder, 'data')).database)
+  database.exec(`update pin_key set expires_at = ${Number.MAX_SAFE_INTEGER}`)
+  database.close()
   return { folder, people }
 }
 
@@ -79,7 +88,7 @@ function startHere(data: string, files: Files = nodeFiles, clock = Date.now): Pr
   return startServer(config, pino({ level: 'silent' }), fail, clock, files)
 }
 
-function settingsOf(data: string): Record<string, string> {
+export function settingsOf(data: string): Record<string, string> {
   return { HOLDFAST_DATA: data, HOLDFAST_API_RATE_LIMIT: '0' }
 }
 
@@ -88,11 +97,16 @@ export interface PlaceHere extends Place {
   readonly server: Server
 }
 
-export async function startPlaceHere(t: Scope, files: Files): Promise<PlaceHere> {
+export async function startPlaceHere(t: Scope, files = nodeFiles): Promise<PlaceHere> {
   const { data, people } = await furnish(t)
   const server = await startHere(data, files)
-  atEnd(t, () => server.close())
-  return { ...people, data, server }
+  let closed: Promise<void> | undefined
+  const close = () => {
+    closed ??= server.close()
+    return closed
+  }
+  atEnd(t, close)
+  return { ...people, data, server: { ...server, close } }
 }
 
 /** A place whose server is a process of its own. */
@@ -110,20 +124,22 @@ export async function startPlaceApart(
   given: Record<string, string> = {},
   first: Order = {},
 ): Promise<PlaceApart> {
-  const { data, people } = await furnish(t)
-  return startApart(t, people, { ...settingsOf(data), ...given }, first)
+  return startApart(t, await furnish(t), given, first)
 }
 
-async function startApart(
+/** The same on a folder that is there. */
+export async function startApart(
   t: Scope,
-  people: People,
-  settings: Record<string, string>,
-  first: Order,
+  { data, people }: { data: string; people: People },
+  given: Record<string, string> = {},
+  first: Order = {},
+  launch: Launch = {},
 ): Promise<PlaceApart> {
-  const start = (order: Order) => startArmed(t, settings, order)
+  const settings = { ...settingsOf(data), ...given }
+  const start = (order: Order) => startArmed(t, settings, order, launch)
   const place: PlaceApart = {
     ...people,
-    data: String(settings.HOLDFAST_DATA),
+    data,
     server: await start(first),
     order: ask,
     async startAgain(order = {}) {
@@ -145,10 +161,11 @@ export function startArmed(
   t: Scope,
   settings: Record<string, string>,
   order: Order,
+  launch: Launch = {},
 ): Promise<ServerProcess> {
   return startServerProcess(
     t,
     { ...settings, FAULTS_ORDER: JSON.stringify(order) },
-    { flags: ['--import', ARM], channel: true },
+    { ...launch, flags: ['--import', ARM], channel: true },
   )
 }

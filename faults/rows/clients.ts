@@ -13,8 +13,8 @@ import { assertSound } from '../sound.ts'
 const IDLE_CONNECTIONS = 2000
 /** What so many may cost the server, in bytes of resident memory. */
 const IDLE_COST = 100 * 1024 * 1024
-/** Every limit for clients that hold a connection is shorter, and looked at within half a minute. */
-const LONGEST_MS = 200_000
+/** Two minutes without a byte, which are noticed at the second look; all other limits are shorter. */
+const LONGEST_MS = 300_000
 
 /** Clients that leave, that come in numbers, and that only hold a connection. */
 export const clients: readonly Row[] = [

@@ -1,8 +1,21 @@
 import type { Row } from '../row.ts'
 import { clients } from './clients.ts'
 import { files } from './files.ts'
+import { keys } from './keys.ts'
 import { kills } from './kills.ts'
+import { machine } from './machine.ts'
 import { powerCuts } from './power-cuts.ts'
+import { starts } from './starts.ts'
+import { volume } from './volume.ts'
 
 /** Every row of the matrix. An area is a module here that exports its rows. */
-export const ROWS: readonly Row[] = [...kills, ...files, ...clients, ...powerCuts]
+export const ROWS: readonly Row[] = [
+  ...kills,
+  ...starts,
+  ...keys,
+  ...files,
+  ...machine,
+  ...powerCuts,
+  ...volume,
+  ...clients,
+]

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
+import { access, constants, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { replaceFile, UNFINISHED, writeNewFile } from './new-file.ts'
@@ -108,14 +108,27 @@ export function isServed(data: string): boolean {
   }
 }
 
+/** SQLite would read such a folder, and fail at its first write. */
+async function refuseReadOnly(data: string): Promise<void> {
+  try {
+    await access(data, constants.W_OK)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new FolderError(`${data} cannot be written (${code}): is the volume mounted read-only?`, {
+      cause: error,
+    })
+  }
+}
+
 /**
  * Takes the folder for one server, making the folder when it is missing.
  *
  * @returns a function that gives the folder free
- * @throws FolderError when another server holds it
+ * @throws FolderError when another server holds it, or nothing can be written there
  */
 export async function lockFolder(data: string): Promise<() => void> {
   await makeFolder(data)
+  await refuseReadOnly(data)
   return lock(join(data, LOCK), `another Holdfast server holds ${data}`)
 }
 

@@ -11,7 +11,7 @@ import type { Scope } from '../helpers/cleanup.ts'
 export const ROOT = fileURLToPath(new URL('../../../../', import.meta.url))
 /** What `npm start` hands to Node: flags, and the program. */
 const SERVER = startWords()
-const COMMAND = join(ROOT, 'packages/server/src/cli/main.ts')
+export const COMMAND = join(ROOT, 'packages/server/src/cli/main.ts')
 /** Halves the start of a process; what is tested does not depend on it. */
 const COMPILE_CACHE = join(tmpdir(), 'holdfast-test-compile-cache')
 const START_MS = 20_000
