@@ -26,7 +26,7 @@ const failed = results.filter(({ outcome }) => outcome === 'BROKEN')
 if (values.json) process.stdout.write(`${JSON.stringify({ rows: results })}\n`)
 else process.stdout.write(`${table(results)}\n`)
 for (const { step, fault, error } of failed) console.error(`\n${step} | ${fault}\n`, error)
-if (values.write) await writeTable(results)
+if (values.write) await writeTable(ROWS, results)
 process.exit(failed.length > 0 || chosen.length === 0 ? 1 : 0)
 
 async function runAll(rows: readonly Row[]): Promise<Result[]> {

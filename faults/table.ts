@@ -14,26 +14,48 @@ export interface Result extends Pick<Row, 'step' | 'fault'> {
 export const PAGE = new URL('../docs/reliability.md', import.meta.url)
 const BEGIN = '<!-- faults -->'
 const END = '<!-- /faults -->'
+const HEAD = ['| step | fault | times | result |', '|---|---|---|---|']
 
 /** The matrix as a table of Markdown. */
 export function table(results: readonly Result[]): string {
-  const lines = results.map(
-    ({ step, fault, times, outcome }) => `| ${step} | ${fault} | ${times} | ${outcome} |`,
-  )
-  return ['| step | fault | times | result |', '|---|---|---|---|', ...lines].join('\n')
+  return [...HEAD, ...results.map(lineOf)].join('\n')
 }
 
-/** Puts the table between the marks of the page. */
-export async function writeTable(results: readonly Result[]): Promise<void> {
-  const { before, after } = splitPage(await readFile(PAGE, 'utf8'))
-  await writeFile(PAGE, `${before}${BEGIN}\n\n${table(results)}\n\n${END}${after}`)
+/**
+ * Renews the table of the page.
+ *
+ * @param rows all there are; those that have no result keep what the page says of them
+ */
+export async function writeTable(rows: readonly Row[], results: readonly Result[]): Promise<void> {
+  const { before, between, after } = splitPage(await readFile(PAGE, 'utf8'))
+  const known = new Map(linesOf(between).map((line) => [nameOf(line), line]))
+  for (const result of results) known.set(nameOf(lineOf(result)), lineOf(result))
+  const lines = rows.map(({ step, fault }) => {
+    const name = `${step} | ${fault}`
+    return known.get(name) ?? `| ${name} | | |`
+  })
+  const text = [...HEAD, ...lines].join('\n')
+  await writeFile(PAGE, `${before}${BEGIN}\n\n${text}\n\n${END}${after}`)
 }
 
 /** The names of the rows that the page has, as `step | fault`. */
 export async function rowsOfPage(): Promise<string[]> {
-  const { between } = splitPage(await readFile(PAGE, 'utf8'))
-  const lines = between.split('\n').filter((line) => line.startsWith('| '))
-  return lines.slice(1).map((line) => line.split(' | ').slice(0, 2).join(' | ').slice(2))
+  return linesOf(splitPage(await readFile(PAGE, 'utf8')).between).map(nameOf)
+}
+
+function lineOf({ step, fault, times, outcome }: Result): string {
+  return `| ${step} | ${fault} | ${times} | ${outcome} |`
+}
+
+function linesOf(table: string): string[] {
+  return table
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .slice(1)
+}
+
+function nameOf(line: string): string {
+  return line.slice(2).split(' | ').slice(0, 2).join(' | ')
 }
 
 function splitPage(text: string): { before: string; between: string; after: string } {

@@ -4,6 +4,7 @@ import { files } from './files.ts'
 import { keys } from './keys.ts'
 import { kills } from './kills.ts'
 import { machine } from './machine.ts'
+import { model } from './model.ts'
 import { powerCuts } from './power-cuts.ts'
 import { starts } from './starts.ts'
 import { volume } from './volume.ts'
@@ -18,4 +19,5 @@ export const ROWS: readonly Row[] = [
   ...powerCuts,
   ...volume,
   ...clients,
+  ...model,
 ]

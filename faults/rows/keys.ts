@@ -108,10 +108,11 @@ async function assertAll(
   word: string,
   { place, files }: Furnished,
 ): Promise<void> {
-  const key = word === 'new-root' ? { HOLDFAST_ROOT_KEY_FILE: `${data}.new-key` } : {}
+  const key: Record<string, string> =
+    word === 'new-root' ? { HOLDFAST_ROOT_KEY_FILE: `${data}.new-key` } : {}
   const server = await startArmed(t, { ...settingsOf(data), ...key }, {})
   await server.logged('swept')
   for (const file of files) await file.check({ ...place, server })
   await server.stop()
-  await assertSound(data)
+  await assertSound(data, key)
 }

@@ -10,7 +10,16 @@ import { client, resourceOf } from '../../packages/server/test/helpers/companies
 import { call } from '../../packages/server/test/helpers/http.ts'
 import { filesBelow } from '../../packages/server/test/helpers/store.ts'
 import type { Order } from '../arm.ts'
-import { assertStatus, KINDS, LARGE, newTag, pattern, type Stored, store } from '../operations.ts'
+import {
+  assertStatus,
+  KINDS,
+  LARGE,
+  newTag,
+  pattern,
+  type Stored,
+  store,
+  trySend,
+} from '../operations.ts'
 import { type PlaceHere, settingsOf, startArmed, startPlaceHere } from '../place.ts'
 import type { Row, RowScope } from '../row.ts'
 import { assertSound } from '../sound.ts'
@@ -148,7 +157,10 @@ async function makeWork(t: RowScope) {
   assert.ok(account)
   const kept = await store(place, account, LARGE)
   // One whose removal a crash has interrupted, and one whose record goes after a month.
-  for (let file = 0; file < 2; file += 1) await store(place, account, LARGE)
+  await store(place, account, LARGE)
+  const { answer } = await trySend(place, account, LARGE)
+  const { id: trashed } = (answer.body as { data: { id: string } }).data
+  await place.server.core.accountFiles.trash(place.owner.id, trashed)
   const uploads: string[] = []
   const member = client(place.server, place.company, place.company.member)
   for (let upload = 0; upload < 2; upload += 1) {
@@ -170,7 +182,7 @@ async function makeWork(t: RowScope) {
   const database = new DatabaseSync(folderPaths(place.data).database)
   database.exec(`
     update blob set state = 'deleting' where id = (select blob_id from account_file where n = 2);
-    delete from search_todo where n = 2;
+    update account_usage set files = files - 1, bytes = bytes - ${LARGE};
     delete from account_file where n = 2;
     update account_file set trashed_at = 0 where n = 3;
     update company_upload set expires_at = 0;`)

@@ -14,7 +14,7 @@ import { createDyingFiles, type DyingFiles } from '../helpers/dying-files.ts'
 import { TestClock } from '../helpers/server.ts'
 import { type TestStore, temporaryConfig } from '../helpers/store.ts'
 
-const RUNS = process.env.SLOW === '1' ? 200 : 6
+const RUNS = Number(process.env.CRASH_RUNS ?? 6)
 const SMALL = 5000
 const LARGE = 1_200_000
 
