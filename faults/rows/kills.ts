@@ -6,8 +6,8 @@ import { type PlaceApart, startPlaceApart } from '../place.ts'
 import type { Row, RowScope } from '../row.ts'
 import { assertSound } from '../sound.ts'
 
-/** A request may pass a step so often before it is believed to do so for ever. */
-const MOST_HITS = 12
+/** Later passes of the same step in one request tell nothing new. */
+const MOST_HITS = 6
 /** Steps of work that may go on beside any request. */
 const BACKGROUND = /^(sweep\.|records\.|upload\.)/
 

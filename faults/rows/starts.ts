@@ -24,7 +24,8 @@ import { type PlaceHere, settingsOf, startArmed, startPlaceHere } from '../place
 import type { Row, RowScope } from '../row.ts'
 import { assertSound } from '../sound.ts'
 
-const MOST_HITS = 12
+/** Later passes of the same step tell nothing new. */
+const MOST_HITS = 2
 const DAY_MS = 24 * 3600 * 1000
 
 /** A start, and the work that begins with it. */
