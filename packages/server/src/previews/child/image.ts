@@ -8,6 +8,7 @@ import { isSvg, refuseActiveSvg } from './svg.ts'
 /** Pictures in one file of which only the first is shown. */
 const MOST_FRAMES = 5000
 const SVG_DENSITY = 72
+const GIF_END = 0x3b
 
 const SIGNATURES: readonly [format: string, ...signatures: Signature[]][] = [
   ['jpeg', [[0, '\xff\xd8\xff']]],
@@ -34,6 +35,7 @@ export async function renderImage(bytes: Buffer): Promise<RenderedPage[]> {
 }
 
 async function renderPixels(bytes: Buffer, format: string): Promise<RenderedPage> {
+  if (format === 'gif' && !hasGifEnd(bytes)) throw new RenderRefusal('damaged')
   const options: SharpOptions = { limitInputPixels: MOST_PIXELS, failOn: 'warning' }
   const found = await sharp(bytes, options).metadata()
   if (found.format !== format) throw new RenderRefusal('damaged')
@@ -56,4 +58,11 @@ async function renderSvg(bytes: Buffer): Promise<RenderedPage> {
 
 function refuseFlood({ width, height }: { width: number; height: number }): void {
   if (!(width * height <= MOST_PIXELS)) throw new RenderRefusal('too_many_pixels')
+}
+
+/** Whether a GIF has an end, but for padding: its first frame alone does not tell. */
+function hasGifEnd(bytes: Buffer): boolean {
+  let last = bytes.length - 1
+  while (bytes[last] === 0) last -= 1
+  return bytes[last] === GIF_END
 }
