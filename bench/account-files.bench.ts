@@ -25,6 +25,7 @@ import { sealedJson } from '../packages/server/src/core/keys/sealed-column.ts'
 import { openForServer } from '../packages/server/src/open.ts'
 import { openDiskStore } from '../packages/server/src/store/blobs/disk.ts'
 import { kyselyOver } from '../packages/server/src/store/database/node-sqlite.ts'
+import { sqliteNameIndex } from '../packages/server/src/store/database/sqlite-name-index.ts'
 import { folderPaths } from '../packages/server/src/store/folder.ts'
 import { readRootKey } from '../packages/server/src/store/root-key.ts'
 
@@ -141,9 +142,8 @@ async function fill(config: Config, accounts: readonly Account[]): Promise<void>
   database.exec('pragma synchronous = off; pragma cache_size = -400000')
   for (const account of accounts) await fillAccount(database, keyring, account)
   // As the server's job does it every hour.
-  const search = createNameSearch(keyring)
   const writer = await writerOver(database)
-  for (let first = true; await search.tidy(writer, first); first = false);
+  for (let first = true; await sqliteNameIndex.tidy(writer, first); first = false);
   database.exec('pragma wal_checkpoint(truncate)')
   database.close()
 }
@@ -160,7 +160,7 @@ async function fillAccount(
   { ownerId, files }: Account,
 ): Promise<void> {
   const column = accountFileColumn(keyring)
-  const search = createNameSearch(keyring)
+  const search = createNameSearch(keyring, sqliteNameIndex)
   const writer = await writerOver(database)
   const insert = statements(database)
   const began = Date.now() - files * 1000

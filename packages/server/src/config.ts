@@ -13,6 +13,8 @@ export interface Config {
   /** Absolute path of the root key file. */
   readonly rootKeyFile: string
   readonly recipient: 'x25519' | 'hybrid'
+  /** Of PostgreSQL, or undefined for SQLite in the data folder. */
+  readonly postgres: PostgresSettings | undefined
   /** Without a slash at its end. */
   readonly publicUrl: string
   readonly trustedProxies: readonly string[]
@@ -47,6 +49,15 @@ export interface Config {
   readonly logLevel: string
 }
 
+export interface PostgresSettings {
+  /** `postgres://…`, with the password in it. */
+  readonly url: string
+  /** Whether a server is taken that may lose acknowledged commits. */
+  readonly unsafe: boolean
+  /** That one process holds at most. */
+  readonly connections: number
+}
+
 /** A setting that cannot be used; the message names the variable. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
@@ -65,10 +76,6 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
  */
 export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const read = settings(environment)
-  if (environment.HOLDFAST_DATABASE_URL) {
-    // Better no start than rows in another place than the one that was asked for.
-    throw new ConfigError('HOLDFAST_DATABASE_URL is not supported by this version')
-  }
   const host = read.text('HOLDFAST_HOST', '127.0.0.1')
   const port = read.integer('HOLDFAST_PORT', 8420, 0, 65535)
   const data = resolve(read.text('HOLDFAST_DATA', './data'))
@@ -80,6 +87,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     blobs: read.s3Place('HOLDFAST_BLOBS_URL'),
     rootKeyFile: resolve(read.text('HOLDFAST_ROOT_KEY_FILE', `${data}.key`)),
     recipient: read.choice('HOLDFAST_RECIPIENT', ['x25519', 'hybrid'], 'x25519'),
+    postgres: postgresSettings(read),
     publicUrl: read.url('HOLDFAST_PUBLIC_URL', `http://${host6}:${port}`),
     trustedProxies: read.list('HOLDFAST_TRUSTED_PROXIES'),
     allowedOrigins: read.list('HOLDFAST_ALLOWED_ORIGINS'),
@@ -114,6 +122,16 @@ export function durationOf(text: string): number | undefined {
   return count && milliseconds ? Number(count) * milliseconds : undefined
 }
 
+function postgresSettings(read: ReturnType<typeof settings>): PostgresSettings | undefined {
+  const unsafe = read.choice('HOLDFAST_UNSAFE_DATABASE', ['0', '1'], '0') === '1'
+  const connections = read.integer('HOLDFAST_DATABASE_CONNECTIONS', 20, 2, 1000)
+  const url = read.secret('HOLDFAST_DATABASE_URL')
+  if (url === undefined) return undefined
+  // Without the value: there is a password in it.
+  if (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url)) return { url, unsafe, connections }
+  throw new ConfigError('HOLDFAST_DATABASE_URL must be an address that begins with postgres://')
+}
+
 function settings(environment: NodeJS.ProcessEnv) {
   function text(name: string, fallback: string): string {
     return environment[name] || fallback
@@ -129,11 +147,15 @@ function settings(environment: NodeJS.ProcessEnv) {
   function secret(name: string): string | undefined {
     const file = environment[`${name}_FILE`]
     if (!file) return environment[name] || undefined
+    let text: string
     try {
-      return readFileSync(file, 'utf8').trim() || undefined
+      text = readFileSync(file, 'utf8').trim()
     } catch (error) {
       throw new ConfigError(`${name}_FILE cannot be read`, { cause: error })
     }
+    // Whoever names a file does not mean that nothing is set.
+    if (text === '') throw new ConfigError(`${name}_FILE is empty`)
+    return text
   }
 
   function s3Credentials(): S3Credentials | undefined {

@@ -12,8 +12,8 @@ import { openDiskStore } from './store/blobs/disk.ts'
 import type { Observe } from './store/blobs/s3/attempts.ts'
 import { openS3Store } from './store/blobs/s3/store.ts'
 import { claimStore, requireEmpty, requireSameVolume } from './store/blobs/volume.ts'
-import { migrate, SCHEMA_VERSION, schemaVersion } from './store/database/migrate.ts'
-import { databaseExists, openCommandDatabase, openServerDatabase } from './store/database/sqlite.ts'
+import { SCHEMA_VERSION, schemaVersion } from './store/database/migrate.ts'
+import { type DatabasePlace, postgresPlace, sqlitePlace } from './store/database/place.ts'
 import { type Files, nodeFiles } from './store/files.ts'
 import {
   FolderError,
@@ -45,7 +45,7 @@ export interface Opened {
  * @param files through which objects on a disk are kept
  * @param observe told of every request to a bucket
  * @param previewKinds what this process makes previews of
- * @throws FolderError, RootKeyError, KeyringError, BucketError
+ * @throws FolderError, DatabaseError, RootKeyError, KeyringError, BucketError
  */
 export async function openForServer(
   config: Config,
@@ -64,6 +64,13 @@ export async function openForServer(
   try {
     await failpoint('start.locked')
     let marker = await readMarker(config.data)
+    const place = databasePlaceOf(config)
+    const isNew = await place.isNew()
+    if (!marker && !isNew) {
+      throw new FolderError(
+        `${place.name} belongs to a store, but ${config.data} is empty: is the right volume mounted?`,
+      )
+    }
     const store = await openStore(config, files, observe)
     opened.push(store)
     // Before a root key is made for nothing.
@@ -76,18 +83,16 @@ export async function openForServer(
     refuseOtherKey(root, marker)
     await failpoint('start.marked')
 
-    const file = folderPaths(config.data).database
-    const isNew = !databaseExists(file)
     if (config.blobs) await (isNew ? claimStore : requireSameVolume)(store, marker)
-    if (isNew) await prepareNewStore(store, root)
+    if (isNew) await prepareNewStore(store, root, place)
     const keyring = await openKeyring(store, root)
     await failpoint('start.keyring-opened')
     // Who else writes into a bucket is found out by a job.
     if (!config.blobs) await store.clearUnfinished()
-    const database = await openServerDatabase(file, migrate, onFailure)
+    const database = await place.openForServer(onFailure)
     opened.push(database)
     const core = createCore({ database, store, keyring, clock, ...config, previewKinds })
-    await bindToVolume(database, marker, store)
+    await bindToVolume(database, marker, store, place)
     await core.epochs.start()
     await failpoint('start.bound')
     return { core, madeRootKey: known === undefined, served: true, close }
@@ -110,7 +115,7 @@ export async function openStore(
 /**
  * Opens the store for a command, beside a running server or without one. Creates and migrates nothing.
  *
- * @throws FolderError, RootKeyError, KeyringError
+ * @throws FolderError, DatabaseError, RootKeyError, KeyringError
  */
 export async function openForCommand(config: Config, clock: () => number): Promise<Opened> {
   const marker = await markerOf(config)
@@ -124,10 +129,10 @@ export async function openForCommand(config: Config, clock: () => number): Promi
     opened.push(store)
     if (config.blobs) await requireSameVolume(store, marker)
     const keyring = await openKeyring(store, root)
-    const database = await openCommandDatabase(folderPaths(config.data).database)
+    const database = await databasePlaceOf(config).openForCommand()
     opened.push(database)
     const core = createCore({ database, store, keyring, clock, ...config })
-    await refuseOtherSchema(config, database)
+    await refuseOtherSchema(database)
     await isBound(database, marker)
     await core.epochs.start()
     // What fails here is told when the epoch is needed.
@@ -164,10 +169,16 @@ export async function openForKeys(config: Config, clock: () => number): Promise<
   }
 }
 
+function databasePlaceOf({ data, postgres }: Config): DatabasePlace {
+  return postgres
+    ? postgresPlace(postgres, postgres.connections)
+    : sqlitePlace(folderPaths(data).database)
+}
+
 /** The marker of a store that is there. @throws FolderError */
 export async function markerOf(config: Config): Promise<VolumeMarker> {
   const marker = await readMarker(config.data)
-  if (marker && databaseExists(folderPaths(config.data).database)) return marker
+  if (marker && !(await databasePlaceOf(config).isNew())) return marker
   throw new FolderError(`there is no store in ${config.data}: start the server once`)
 }
 
@@ -179,25 +190,29 @@ export async function rootKeyOf(config: Config, marker: VolumeMarker): Promise<I
   return root
 }
 
-async function refuseOtherSchema(config: Config, database: Database): Promise<void> {
+async function refuseOtherSchema(database: Database): Promise<void> {
   const version = await schemaVersion(database.read)
   if (version === SCHEMA_VERSION) return
   throw new FolderError(
-    `${config.data} has schema ${version ?? 'none'}, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
+    `the database has schema ${version ?? 'none'}, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
   )
 }
 
 /** The keyring of a store without a database: new, or interrupted before its first database. */
-async function prepareNewStore(store: BlobStore, root: Identity): Promise<void> {
-  await refuseBlobs(store)
+async function prepareNewStore(
+  store: BlobStore,
+  root: Identity,
+  place: DatabasePlace,
+): Promise<void> {
+  await refuseBlobs(store, place)
   for await (const { name } of store.list('keyring/')) if (name === 'keyring/1.age') return
   await createKeyring(store, root)
 }
 
 /** A database that knows no blob would give them all to the sweep. */
-async function refuseBlobs(store: BlobStore): Promise<void> {
+async function refuseBlobs(store: BlobStore, place: DatabasePlace): Promise<void> {
   for await (const _ of store.list(BLOB_FOLDER)) {
-    throw new FolderError('there are blobs but no database: restore holdfast.db')
+    throw new FolderError(`there are blobs but no database: restore ${place.name}`)
   }
 }
 
@@ -208,9 +223,10 @@ async function bindToVolume(
   database: Database,
   marker: VolumeMarker,
   store: BlobStore,
+  place: DatabasePlace,
 ): Promise<void> {
   if (await isBound(database, marker)) return
-  await refuseBlobs(store)
+  await refuseBlobs(store, place)
   await database.write((writer) =>
     writer.insertInto('meta').values({ key: VOLUME, value: marker.volume }).execute(),
   )

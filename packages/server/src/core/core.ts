@@ -104,7 +104,7 @@ export function createCore(given: CoreParts): Core {
   const log = createEventLog(database, keyring, clock, identities)
   const quotas = createQuotas(database, clock, quotaRules)
   const keyShares = createBoxKeyShares(database, keyring, clock, log)
-  const search = createNameSearch(keyring)
+  const search = createNameSearch(keyring, database.nameIndex)
   const accountFiles = createAccountFiles({ database, keyring, clock, blobs, search })
   const pins = createPins(database, keyring, clock)
   const epochs = createEpochs(database, keyring, clock, parts.recipient)

@@ -4,8 +4,40 @@ import type { Schema } from './schema.ts'
 export type Reader = Kysely<Schema>
 export type Writer = Transaction<Schema>
 
+/** Rows by their numbers, from behind one. */
+export interface NumberOrder {
+  readonly descending: boolean
+  readonly after: number
+}
+
+/** Tokens of names, five bytes in hexadecimal each, by the numbers of account files. */
+export interface NameIndex {
+  put(writer: Writer, n: number, tokens: readonly string[]): Promise<void>
+  remove(writer: Writer, n: number): Promise<void>
+  /**
+   * Every row with all tokens is among those that are found, others may be; at most `limit` of those
+   * behind one in an order.
+   *
+   * @param tokens in the order of the parts of a keyword
+   */
+  find(
+    reader: Reader,
+    tokens: readonly string[],
+    order: NumberOrder,
+    limit: number,
+  ): Promise<number[]>
+  /**
+   * One step of joining the pieces that the index has come in: a search looks into each of them.
+   *
+   * @param isFirst of the steps of one tidying
+   * @returns whether another step has something to do
+   */
+  tidy(writer: Writer, isFirst: boolean): Promise<boolean>
+}
+
 /** The database as the core sees it. */
 export interface Database {
+  readonly nameIndex: NameIndex
   /** Sees what is committed. Answers of reading requests may rest on it without waiting for the disk. */
   readonly read: Reader
   /**

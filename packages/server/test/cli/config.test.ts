@@ -24,6 +24,7 @@ describe('settings', () => {
       blobs: undefined,
       rootKeyFile: resolve('data.key'),
       recipient: 'x25519',
+      postgres: undefined,
       publicUrl: 'http://127.0.0.1:8420',
       trustedProxies: [],
       allowedOrigins: [],
@@ -139,7 +140,9 @@ describe('settings', () => {
     HOLDFAST_QUOTA_ENFORCED: ['yes', 'true'],
     HOLDFAST_METRICS_TOKEN_FILE: ['/nonexistent/token'],
     HOLDFAST_LOG_LEVEL: ['loud'],
-    HOLDFAST_DATABASE_URL: ['postgres://example.com/holdfast'],
+    HOLDFAST_DATABASE_URL: ['mysql://example.com/holdfast', 'holdfast', 'postgres://[/holdfast'],
+    HOLDFAST_UNSAFE_DATABASE: ['yes'],
+    HOLDFAST_DATABASE_CONNECTIONS: ['1', 'many'],
     HOLDFAST_BLOBS_URL: [
       '/srv/blobs',
       'https://bucket.example.com',
@@ -186,7 +189,7 @@ describe('settings', () => {
     const folder = await testFolder(t)
     for (const [name, value] of [
       ['HOLDFAST_PORT', 'http'],
-      ['HOLDFAST_DATABASE_URL', 'postgres://example.com/holdfast'],
+      ['HOLDFAST_DATABASE_URL', 'mysql://example.com/holdfast'],
       ['HOLDFAST_BLOBS_URL', 's3://bucket'],
     ] as const) {
       const { code, stdout, stderr } = await refusedStart({

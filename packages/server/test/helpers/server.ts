@@ -7,6 +7,7 @@ import type { Acr } from '../../src/core/schema.ts'
 import { csrfTokenOf } from '../../src/core/secrets.ts'
 import { type Server, startServer } from '../../src/server.ts'
 import { atEnd, testFolder } from './cleanup.ts'
+import { databaseSettings } from './postgres.ts'
 import { testBlobSettings } from './test-blobs.ts'
 
 /** A clock that stands still until it is moved. */
@@ -41,6 +42,7 @@ export async function startTestServer(
     // Tests that want previews say so: each of their servers has a process for them.
     HOLDFAST_PREVIEW_MAX_MB: '0',
     ...testBlobSettings(),
+    ...(await databaseSettings(t)),
     ...environment,
   })
   return start(t, config, new TestClock())

@@ -9,6 +9,7 @@ import { openForServer } from '../../src/open.ts'
 import { nodeFiles } from '../../src/store/files.ts'
 import { folderPaths } from '../../src/store/folder.ts'
 import { atEnd, testFolder } from './cleanup.ts'
+import { databaseSettings, query } from './postgres.ts'
 import { TestClock } from './server.ts'
 import { testBlobSettings } from './test-blobs.ts'
 
@@ -26,7 +27,11 @@ export async function temporaryConfig(
   environment: NodeJS.ProcessEnv = {},
 ): Promise<Config> {
   const folder = await testFolder(t)
-  const settings = { HOLDFAST_DATA: join(folder, 'data'), ...testBlobSettings() }
+  const settings = {
+    HOLDFAST_DATA: join(folder, 'data'),
+    ...testBlobSettings(),
+    ...(await databaseSettings(t)),
+  }
   return loadConfig({ ...settings, ...environment })
 }
 
@@ -62,28 +67,37 @@ type Value = string | number | null | Uint8Array
 
 /** Rows of a store's database, as somebody sees them who has got hold of it. In SQL `?` stands for a value. */
 export async function rowsOf<Row = Record<string, unknown>>(
-  config: Config,
+  { data, postgres }: Config,
   sql: string,
   ...values: Value[]
 ): Promise<Row[]> {
-  return behind(config, (database) => database.prepare(sql).all(...values) as Row[])
+  if (postgres) return query(postgres, numbered(sql), values)
+  return behind(data, (database) => database.prepare(sql).all(...values) as Row[])
 }
 
 /** Changes a store's database behind its back. Without values there may be several statements. */
-export async function tamper(config: Config, sql: string, ...values: Value[]): Promise<void> {
-  behind(config, (database) => {
-    if (values.length === 0) database.exec(sql)
-    else database.prepare(sql).run(...values)
-  })
+export async function tamper(
+  { data, postgres }: Config,
+  sql: string,
+  ...values: Value[]
+): Promise<void> {
+  if (postgres) await query(postgres, numbered(sql), values)
+  else if (values.length === 0) behind(data, (database) => database.exec(sql))
+  else behind(data, (database) => database.prepare(sql).run(...values))
 }
 
-function behind<T>(config: Config, work: (database: DatabaseSync) => T): T {
-  const database = new DatabaseSync(folderPaths(config.data).database, { timeout: 1000 })
+function behind<T>(data: string, work: (database: DatabaseSync) => T): T {
+  const database = new DatabaseSync(folderPaths(data).database, { timeout: 1000 })
   try {
     return work(database)
   } finally {
     database.close()
   }
+}
+
+function numbered(sql: string): string {
+  let number = 0
+  return sql.replaceAll('?', () => `$${++number}`)
 }
 
 /** The files below a folder, as paths relative to it, sorted; none when there is no such folder. */

@@ -240,7 +240,7 @@ export function createAccountFiles(parts: {
           for (const { n, owner_id } of rows) {
             await writer.deleteFrom('account_file').where('n', '=', n).execute()
             await writer.deleteFrom('search_todo').where('n', '=', n).execute()
-            await search.remove(writer, n)
+            await database.nameIndex.remove(writer, n)
             await addUsage(writer, owner_id, { files: -1, trashed: -1, bytes: 0 })
           }
           return rows.length
@@ -277,7 +277,7 @@ export function createAccountFiles(parts: {
 
     async tidyIndex() {
       for (let isFirst = true; ; isFirst = false) {
-        if (!(await database.write((writer) => search.tidy(writer, isFirst)))) return
+        if (!(await database.write((writer) => database.nameIndex.tidy(writer, isFirst)))) return
       }
     },
   }

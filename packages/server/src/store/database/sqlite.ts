@@ -10,6 +10,7 @@ import { startCheckpointer } from './checkpointer.ts'
 import { openLogSync } from './log-sync.ts'
 import { createMutex } from './mutex.ts'
 import { kyselyOver } from './node-sqlite.ts'
+import { sqliteNameIndex } from './sqlite-name-index.ts'
 
 /** Before 3.51.3 a checkpoint beside a writer on another connection could corrupt the database. */
 const OLDEST_SQLITE = [3, 51, 3] as const
@@ -75,6 +76,7 @@ export async function openServerDatabase(
   }
 
   return {
+    nameIndex: sqliteNameIndex,
     read,
     async write(work) {
       if (broken) throw broken
@@ -107,6 +109,7 @@ export async function openCommandDatabase(file: string): Promise<Database> {
   connection.exec('pragma synchronous = full')
   const kysely = await kyselyOver(connection)
   return {
+    nameIndex: sqliteNameIndex,
     read: kysely,
     write: (work) => transact(kysely, work),
     check: async () => checkConnection(connection),

@@ -162,7 +162,7 @@ test('every refusal has the documented body, also without Accept', async (t) => 
     assert.equal(answer.headers.get('cache-control'), 'no-store')
     assert.ok(answer.headers.has('x-ratelimit-remaining'), `${method} ${path}`)
   }
-  await tamper(server.config, `update small_content set sealed = x'00'`)
+  await tamper(server.config, 'update small_content set sealed = ?', Buffer.of(0))
   const headers = { ...who.headers, 'x-pin-key': key }
   const failed = await bare(server, 'GET', `/api/files/${id}/download`, headers)
   assert.deepEqual(outcome(failed), message(500, 'Server Error'))

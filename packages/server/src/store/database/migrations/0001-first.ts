@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely'
+import { isPostgres } from '../postgres-dialect.ts'
 
 /** People, companies, stored bytes and boxes. The meaning of each column: `docs/database.md`. */
 export async function up(db: Kysely<never>): Promise<void> {
@@ -72,12 +73,13 @@ export async function up(db: Kysely<never>): Promise<void> {
     .column('identity_id')
     .execute()
 
-  await createBlobTables(schema)
+  await createBlobTables(db)
   await createBoxTables(schema)
   await createSavedFileTables(schema)
 }
 
-async function createBlobTables(schema: Kysely<never>['schema']): Promise<void> {
+async function createBlobTables(db: Kysely<never>): Promise<void> {
+  const { schema } = db
   await schema
     .createTable('blob')
     .addColumn('id', 'text', (c) => c.primaryKey().notNull())
@@ -109,6 +111,10 @@ async function createBlobTables(schema: Kysely<never>['schema']): Promise<void> 
     .addColumn('blob_id', 'text', (c) => c.primaryKey().notNull().references('blob.id'))
     .addColumn('sealed', 'blob', (c) => c.notNull())
     .execute()
+  if (isPostgres(db)) {
+    // Sealed bytes cannot be compressed.
+    await sql`alter table small_content alter column sealed set storage external`.execute(db)
+  }
 }
 
 async function createBoxTables(schema: Kysely<never>['schema']): Promise<void> {

@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely'
+import { isPostgres } from '../postgres-dialect.ts'
 
 /** Files of accounts, their search, PINs and downloads. The meaning of each column: `docs/database.md`. */
 export async function up(db: Kysely<never>): Promise<void> {
@@ -57,12 +58,24 @@ export async function up(db: Kysely<never>): Promise<void> {
     .addColumn('owner_id', 'text', (c) => c.notNull())
     .execute()
   await schema.createIndex('search_todo_owner').on('search_todo').column('owner_id').execute()
-  await sql`create virtual table name_search using fts5(
-    tokens, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
-  )`.execute(db)
+  await createNameIndex(db)
 
   await createPinTables(schema)
   await createDownloadTables(schema)
+}
+
+async function createNameIndex(db: Kysely<never>): Promise<void> {
+  if (isPostgres(db)) {
+    await sql`create table name_search (
+      n bigint primary key references account_file (n) on delete cascade,
+      tokens bigint[] not null
+    )`.execute(db)
+    await sql`create index name_search_tokens on name_search using gin (tokens)`.execute(db)
+    return
+  }
+  await sql`create virtual table name_search using fts5(
+    tokens, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
+  )`.execute(db)
 }
 
 async function createPinTables(schema: Kysely<never>['schema']): Promise<void> {

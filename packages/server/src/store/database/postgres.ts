@@ -1,0 +1,169 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Kysely, sql } from 'kysely'
+import pg from 'pg'
+import type { Database, Writer } from '../../core/database.ts'
+import { CoreError } from '../../core/errors.ts'
+import { failpoint } from '../../core/failpoints.ts'
+import type { Schema } from '../../core/schema.ts'
+import { DatabaseError } from './database-error.ts'
+import { migrate } from './migrate.ts'
+import { createMutex } from './mutex.ts'
+import { postgresNameIndex } from './postgres-name-index.ts'
+import { type PostgresAccess, poolOver } from './postgres-pool.ts'
+
+const RETRY_DEADLINE_MS = 10_000
+const LONGEST_PAUSE_MS = 50
+/** Others changed what this transaction has read, or each waits for the other. */
+const CONFLICTS = ['40001', '40P01']
+/**
+ * A row that another one came before, or that others still refer to: this can be a conflict too, with
+ * a transaction that was not there yet when this one looked. If not, it comes again.
+ */
+const POSSIBLE_CONFLICTS = ['23505', '23503']
+const POSSIBLE_CONFLICTS_RETRIED = 3
+
+/**
+ * Opens the database for the server, which migrates it. A commit is on the disk when `write` settles
+ * (`synchronous_commit = on`), and what can be read is too.
+ *
+ * @param connections at most so many are held
+ * @throws DatabaseError
+ */
+export async function openServerPostgres(
+  access: PostgresAccess,
+  connections: number,
+): Promise<Database> {
+  const migrating = poolOver(access, { connections: 2, unhurried: true })
+  try {
+    await mendable(() => migrate(migrating))
+  } finally {
+    await migrating.destroy()
+  }
+  const database = openPostgres(access, connections)
+  try {
+    const row = { key: 'started_at', value: String(Date.now()) }
+    await mendable(() =>
+      database.write((writer) =>
+        writer
+          .insertInto('meta')
+          .values(row)
+          .onConflict((conflict) => conflict.column('key').doUpdateSet(row))
+          .execute(),
+      ),
+    )
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+  return database
+}
+
+/**
+ * Opens the database for a command. Nothing is created or migrated.
+ *
+ * @throws DatabaseError
+ */
+export async function openCommandPostgres(access: PostgresAccess): Promise<Database> {
+  const database = openPostgres(access, 2)
+  try {
+    await mendable(() => sql`select 1`.execute(database.read))
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+  return database
+}
+
+/** The id of the volume that the database belongs to, if it belongs to one. @throws DatabaseError */
+export async function postgresVolume(access: PostgresAccess): Promise<string | undefined> {
+  const pool = poolOver(access, { connections: 1 })
+  try {
+    return await mendable(async () => {
+      const { rows } = await sql<{ there: boolean }>`
+        select to_regclass('meta') is not null as there`.execute(pool)
+      if (!rows[0]?.there) return undefined
+      const row = await pool
+        .selectFrom('meta')
+        .select('value')
+        .where('key', '=', 'volume')
+        .executeTakeFirst()
+      return row?.value
+    })
+  } finally {
+    await pool.destroy()
+  }
+}
+
+/** Who reads waits for nobody who writes: each has half of the connections. */
+function openPostgres(access: PostgresAccess, connections: number): Database {
+  const half = Math.max(1, Math.floor(connections / 2))
+  const read = poolOver(access, { connections: half })
+  const writing = poolOver(access, { connections: half })
+  const { exclusively } = createMutex()
+  return {
+    nameIndex: postgresNameIndex,
+    read,
+    async write(work) {
+      const result = await transact(writing, work, exclusively)
+      await failpoint('transaction.durable')
+      return result
+    },
+    check: () => invalidIndexes(read),
+    async close() {
+      await read.destroy()
+      await writing.destroy()
+    },
+  }
+}
+
+/** PostgreSQL itself looks at pages as it reads them, and holds references. */
+async function invalidIndexes(read: Kysely<Schema>): Promise<string[]> {
+  const { rows } = await sql<{ name: string }>`
+    select indexrelid::regclass::text as name from pg_index where not indisvalid`.execute(read)
+  return rows.map(({ name }) => `the index ${name} is not valid`)
+}
+
+/**
+ * One transaction, as if it were alone: where others come between, it is run again. Whoever does so
+ * waits for those of this process that do too, so that many who want the same rows get on.
+ */
+async function transact<T>(
+  kysely: Kysely<Schema>,
+  work: (writer: Writer) => Promise<T>,
+  exclusively: (run: () => Promise<T>) => Promise<T>,
+): Promise<T> {
+  const deadline = Date.now() + RETRY_DEADLINE_MS
+  const run = () => kysely.transaction().setIsolationLevel('serializable').execute(work)
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return attempt === 1 ? await run() : await exclusively(run)
+    } catch (error) {
+      if (!mayRetry(error, attempt)) throw error
+      if (Date.now() > deadline) {
+        throw new CoreError('storage_unavailable', 'too many change the same rows', {
+          cause: error,
+        })
+      }
+      await delay(Math.random() * Math.min(2 ** attempt, LONGEST_PAUSE_MS))
+    }
+  }
+}
+
+function mayRetry(error: unknown, attempt: number): boolean {
+  if (!(error instanceof pg.DatabaseError) || error.code === undefined) return false
+  if (CONFLICTS.includes(error.code)) return true
+  return POSSIBLE_CONFLICTS.includes(error.code) && attempt <= POSSIBLE_CONFLICTS_RETRIED
+}
+
+/** What the server refuses while a store is opened is for the operator to mend. */
+async function mendable<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const cause = error instanceof CoreError ? error.cause : error
+    if (cause instanceof DatabaseError) throw cause
+    if (cause === error && !(cause instanceof pg.DatabaseError)) throw error
+    const { message, code } = cause as { message: string; code?: string }
+    throw new DatabaseError(`PostgreSQL cannot be used: ${message || code}`)
+  }
+}

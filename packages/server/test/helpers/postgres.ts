@@ -1,0 +1,48 @@
+import { randomBytes } from 'node:crypto'
+import type { TestContext } from 'node:test'
+import { CompiledQuery } from 'kysely'
+import { type PostgresAccess, poolOver } from '../../src/store/database/postgres-pool.ts'
+import { atEnd } from './cleanup.ts'
+
+/**
+ * A PostgreSQL server to run the suite on, with a migrated database `holdfast_template`
+ * (`npm run test:engines` starts one); without it stores of tests are on SQLite.
+ */
+const SERVER = process.env.HOLDFAST_TEST_DATABASE_URL
+
+export const onPostgres = SERVER !== undefined
+
+/** The settings of a store's database: on PostgreSQL one of its own, which goes with the test. */
+export async function databaseSettings(t: TestContext): Promise<Record<string, string>> {
+  if (SERVER === undefined) return {}
+  const name = `test_${randomBytes(8).toString('hex')}`
+  await onServer(`create database ${name} template holdfast_template`)
+  atEnd(t, () => onServer(`drop database ${name} with (force)`))
+  return { HOLDFAST_DATABASE_URL: databaseUrl(name), HOLDFAST_UNSAFE_DATABASE: '1' }
+}
+
+/** The address of a database of the server. */
+export function databaseUrl(name: string): string {
+  const url = new URL(SERVER ?? '')
+  url.pathname = name
+  return url.href
+}
+
+/** Runs a statement in a connection of its own, and answers its rows. */
+export async function query<Row>(
+  access: PostgresAccess,
+  sql: string,
+  values: readonly unknown[] = [],
+): Promise<Row[]> {
+  const database = poolOver(access, { connections: 1 })
+  try {
+    const { rows } = await database.executeQuery(CompiledQuery.raw(sql, [...values]))
+    return rows as Row[]
+  } finally {
+    await database.destroy()
+  }
+}
+
+async function onServer(sql: string): Promise<void> {
+  await query({ url: SERVER ?? '', unsafe: true }, sql)
+}
