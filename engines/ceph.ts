@@ -1,18 +1,16 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import type { S3Place } from '../packages/server/src/store/blobs/s3/place.ts'
+import { freePorts } from './ports.ts'
 
 const SCRIPTS = fileURLToPath(new URL('../scripts/engines/', import.meta.url))
 const PROGRAMS = ['ceph-mon', 'ceph-osd', 'radosgw', 'curl']
-/** The gateway's, the monitor's and the storage daemon's ports lie within so many. */
-const PORTS = 200
 const REGION = 'us-east-1'
 
 export const CREDENTIALS = { accessKeyId: 'testaccess', secretAccessKey: 'testsecret12345678' }
@@ -79,21 +77,4 @@ export async function startCeph(): Promise<Ceph | string> {
       AWS_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
     }),
   }
-}
-
-/** The first of some ports that nobody listens on; below those that the system gives out by itself. */
-async function freePorts(): Promise<number> {
-  for (;;) {
-    const first = 10_000 + Math.floor(Math.random() * 100) * PORTS
-    const isFree = await Promise.all([first, first + 50, first + 100].map(isFreePort))
-    if (isFree.every(Boolean)) return first
-  }
-}
-
-function isFreePort(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })
 }

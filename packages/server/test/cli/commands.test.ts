@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { databaseSettings } from '../helpers/postgres.ts'
 import {
   type Ended,
   holdfast,
@@ -56,8 +57,13 @@ describe('commands beside a running server', { concurrency: 4 }, () => {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'holdfast-commands-'))
-    settings = { HOLDFAST_DATA: join(folder, 'data'), HOLDFAST_LOG_LEVEL: 'trace' }
-    server = await startServerProcess({ after: (work) => cleanups.push(work) }, settings)
+    const suite = { after: (work: () => unknown) => cleanups.push(work) }
+    settings = {
+      HOLDFAST_DATA: join(folder, 'data'),
+      HOLDFAST_LOG_LEVEL: 'trace',
+      ...(await databaseSettings(suite)),
+    }
+    server = await startServerProcess(suite, settings)
   })
 
   after(async () => {

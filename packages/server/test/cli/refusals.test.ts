@@ -189,7 +189,11 @@ describe('commands without a server', { concurrency: 4 }, () => {
     const { settings } = await stoppedStore(t)
     const bad = { ...settings, HOLDFAST_SMALL_MAX_KB: 'many' }
     await assertCommandsCannotRun(bad, /HOLDFAST_SMALL_MAX_KB/)
-    const elsewhere = { ...settings, HOLDFAST_DATABASE_URL: 'postgres://example.com/holdfast' }
-    await assertCommandsCannotRun(elsewhere, /HOLDFAST_DATABASE_URL is not supported/)
+    const url = 'postgres://ann:secret@127.0.0.1:1/holdfast'
+    const elsewhere = { ...settings, HOLDFAST_DATABASE_URL: url }
+    await assertCommandsCannotRun(
+      elsewhere,
+      /PostgreSQL cannot be used: (?!.*secret).*ECONNREFUSED/,
+    )
   })
 })

@@ -5,6 +5,7 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
 import { testFolder } from '../helpers/cleanup.ts'
+import { databaseSettings } from '../helpers/postgres.ts'
 import { PUBLIC_KEY } from '../helpers/server.ts'
 import {
   eventually,
@@ -36,7 +37,7 @@ describe('the server process', { concurrency: 3 }, () => {
 
   test('the first start says where the key is and how to make a person; later ones do not', async (t) => {
     const data = join(await testFolder(t), 'data')
-    const settings = { HOLDFAST_DATA: data }
+    const settings = { HOLDFAST_DATA: data, ...(await databaseSettings(t)) }
     const first = await startServerProcess(t, settings)
     assert.deepEqual(first.stdout().split('\n'), [
       `Made the root key ${data}.key.`,
@@ -67,7 +68,10 @@ describe('the server process', { concurrency: 3 }, () => {
   test('SIGTERM and SIGINT stop it cleanly', async (t) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       const data = join(await testFolder(t), 'data')
-      const server = await startServerProcess(t, { HOLDFAST_DATA: data })
+      const server = await startServerProcess(t, {
+        HOLDFAST_DATA: data,
+        ...(await databaseSettings(t)),
+      })
       // An idle connection is no reason to wait.
       await (await fetch(`${server.address}/health/live`)).text()
       const begun = Date.now()
@@ -104,7 +108,7 @@ describe('the server process', { concurrency: 3 }, () => {
 
   test('a second server on the folder is refused, and the first goes on', async (t) => {
     const data = join(await testFolder(t), 'data')
-    const settings = { HOLDFAST_DATA: data }
+    const settings = { HOLDFAST_DATA: data, ...(await databaseSettings(t)) }
     const first = await startServerProcess(t, settings)
     const { code, stdout, stderr } = await refusedStart(settings)
     assert.equal(stderr, `holdfast: another Holdfast server holds ${data}\n`)
@@ -119,9 +123,13 @@ describe('the server process', { concurrency: 3 }, () => {
 
   test('a port that is taken is refused in one line', async (t) => {
     const folder = await testFolder(t)
-    const first = await startServerProcess(t, { HOLDFAST_DATA: join(folder, 'first') })
+    const first = await startServerProcess(t, {
+      HOLDFAST_DATA: join(folder, 'first'),
+      ...(await databaseSettings(t)),
+    })
     const { code, stderr } = await refusedStart({
       HOLDFAST_DATA: join(folder, 'second'),
+      ...(await databaseSettings(t)),
       HOLDFAST_PORT: new URL(first.address).port,
     })
     assert.match(lastLine(stderr), /^holdfast: .*address already in use/)
@@ -155,7 +163,7 @@ async function startWithBox(t: Parameters<typeof testFolder>[0]): Promise<{
   data: string
 }> {
   const data = join(await testFolder(t), 'data')
-  const settings = { HOLDFAST_DATA: data }
+  const settings = { HOLDFAST_DATA: data, ...(await databaseSettings(t)) }
   const server = await startServerProcess(t, settings)
   const email = 'ann@example.com'
   await holdfastJson(settings, 'user', 'create', '--email', email, '--name', 'Ann')

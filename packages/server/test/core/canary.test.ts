@@ -2,12 +2,14 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { type Config, loadConfig } from '../../src/config.ts'
 import { csrfTokenOf } from '../../src/core/secrets.ts'
 import { holdfastJson, startServerProcess } from '../cli/processes.ts'
 import { testFolder } from '../helpers/cleanup.ts'
 import { svg } from '../helpers/pictures.ts'
+import { databaseSettings, onPostgres } from '../helpers/postgres.ts'
 import { uploadForm } from '../helpers/server.ts'
-import { filesBelow } from '../helpers/store.ts'
+import { filesBelow, rowsOf } from '../helpers/store.ts'
 import { createFinder, isIn, writingsOf } from '../helpers/writings.ts'
 
 /**
@@ -38,13 +40,15 @@ const MARKERS = {
 
 test('nothing that people write, name or sign in with can be read in the data folder or the log', async (t) => {
   const data = join(await testFolder(t), 'data')
-  const settings = { HOLDFAST_DATA: data, HOLDFAST_LOG_LEVEL: 'trace' }
+  const database = await databaseSettings(t)
+  const settings = { HOLDFAST_DATA: data, HOLDFAST_LOG_LEVEL: 'trace', ...database }
   const server = await startServerProcess(t, settings)
   const secrets = await fillStore(server.address, settings)
 
   const places = [
     ['the log', Buffer.from(server.stderr())],
     ['the output', Buffer.from(server.stdout())],
+    ...(await contentOf(loadConfig(settings))),
     ...(await Promise.all(
       (
         await filesBelow(data)
@@ -52,7 +56,8 @@ test('nothing that people write, name or sign in with can be read in the data fo
     )),
   ] as const
   const names = places.map(([name]) => name)
-  for (const name of ['holdfast.db', 'holdfast.db-wal', 'holdfast.db-shm', 'keyring/1.age']) {
+  const embedded = ['holdfast.db', 'holdfast.db-wal', 'holdfast.db-shm']
+  for (const name of [...(onPostgres ? ['blob_part'] : embedded), 'keyring/1.age']) {
     assert.ok(names.includes(name), `${name} was looked into`)
   }
   assert.ok(names.some((name) => name.startsWith('blobs/')))
@@ -65,6 +70,26 @@ test('nothing that people write, name or sign in with can be read in the data fo
   )
   assert.deepEqual(found, [])
 })
+
+/** The bytes of all values of a database that is not in the folder, by table. */
+async function contentOf(config: Config): Promise<[string, Buffer][]> {
+  if (!config.postgres) return []
+  const tables = await rowsOf<{ name: string }>(
+    config,
+    `select table_name as name from information_schema.tables where table_schema = 'public'`,
+  )
+  return Promise.all(
+    tables.map(async ({ name }): Promise<[string, Buffer]> => {
+      const values = (await rowsOf(config, `select * from ${name}`)).flatMap(Object.values)
+      return [
+        name,
+        Buffer.concat(
+          values.map((value) => Buffer.from(value instanceof Uint8Array ? value : `${value}\n`)),
+        ),
+      ]
+    }),
+  )
+}
 
 test('the search for a word finds it however it is written', () => {
   const word = 'Quixomarten'

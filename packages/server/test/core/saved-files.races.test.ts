@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Config } from '../../src/config.ts'
 import { folderPaths } from '../../src/store/folder.ts'
 import { pattern } from '../helpers/bytes.ts'
 import type { Answer } from '../helpers/http.ts'
@@ -33,8 +34,8 @@ async function people(server: TestServer) {
 }
 
 /**
- * Two requests at once, now the one and now the other first. While they come in, another connection
- * keeps the database locked as a command does: both wait with whatever they looked at before.
+ * Two requests at once, now the one and now the other first. On SQLite, while they come in, another
+ * connection keeps the database locked as a command does: both wait with whatever they looked at before.
  */
 async function race(
   server: TestServer,
@@ -42,18 +43,31 @@ async function race(
   one: Send,
   other: Send,
 ): Promise<[Answer, Answer]> {
-  const command = new DatabaseSync(folderPaths(server.config.data).database)
+  const isSwapped = round % 2 === 1
+  const [first, second] = isSwapped ? [other, one] : [one, other]
+  const answers = await (server.config.postgres
+    ? withHeadStart(first, second)
+    : besideCommand(server.config, first, second))
+  return isSwapped ? [answers[1], answers[0]] : answers
+}
+
+async function besideCommand(config: Config, first: Send, second: Send): Promise<[Answer, Answer]> {
+  const command = new DatabaseSync(folderPaths(config.data).database)
   command.exec('begin immediate')
   try {
-    const isSwapped = round % 2 === 1
-    const answers = Promise.all(isSwapped ? [other(), one()] : [one(), other()])
+    const answers = Promise.all([first(), second()])
     await sleep(6)
     command.exec('rollback')
-    const [first, second] = await answers
-    return isSwapped ? [second, first] : [first, second]
+    return await answers
   } finally {
     command.close()
   }
+}
+
+async function withHeadStart(first: Send, second: Send): Promise<[Answer, Answer]> {
+  const answer = first()
+  await sleep(6)
+  return Promise.all([answer, second()])
 }
 
 for (const [kind, size] of Object.entries(SIZES)) {

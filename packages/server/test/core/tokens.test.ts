@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
 import { describe, it, type TestContext } from 'node:test'
 import { hashToken } from '../../src/core/secrets.ts'
-import { folderPaths } from '../../src/store/folder.ts'
 import { assertRefused } from '../helpers/refusals.ts'
 import { openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
 

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import type { TestContext } from 'node:test'
 import { CompiledQuery } from 'kysely'
 import { type PostgresAccess, poolOver } from '../../src/store/database/postgres-pool.ts'
-import { atEnd } from './cleanup.ts'
+import { atEnd, type Scope } from './cleanup.ts'
 
 /**
  * A PostgreSQL server to run the suite on, with a migrated database `holdfast_template`
@@ -13,7 +12,7 @@ const SERVER = process.env.HOLDFAST_TEST_DATABASE_URL
 export const onPostgres = SERVER !== undefined
 
 /** The settings of a store's database: on PostgreSQL one of its own, which goes with the test. */
-export async function databaseSettings(t: TestContext): Promise<Record<string, string>> {
+export async function databaseSettings(t: Scope): Promise<Record<string, string>> {
   if (SERVER === undefined) return {}
   const name = `test_${randomBytes(8).toString('hex')}`
   await onServer(`create database ${name} template holdfast_template`)

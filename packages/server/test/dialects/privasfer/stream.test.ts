@@ -11,6 +11,7 @@ import {
   type PageJson,
   stored,
 } from '../../helpers/account.ts'
+import { eventually } from '../../helpers/http.ts'
 import { startTestServer, type TestServer } from '../../helpers/server.ts'
 import { rowsOf } from '../../helpers/store.ts'
 
@@ -32,8 +33,20 @@ async function scene(
   return { server, who, all: all.toSorted((a, b) => b.n - a.n) }
 }
 
-/** Copies the whole log into the database; says whether some reader kept anything back. */
-async function checkpoint(server: TestServer): Promise<boolean> {
+/** Whether no reader keeps the database from tidying up: it holds no old state of it. */
+async function isFree(server: TestServer): Promise<boolean> {
+  if (server.config.postgres) {
+    // Jobs have transactions too, but short ones.
+    await eventually(async () => {
+      const [row] = await rowsOf(
+        server.config,
+        `select count(*) as open from pg_stat_activity where datname = current_database()
+          and xact_start is not null and pid <> pg_backend_pid()`,
+      )
+      return row?.open === 0
+    })
+    return true
+  }
   const [row] = await rowsOf(server.config, 'pragma wal_checkpoint(restart)')
   return row?.busy === 0 && row.log === row.checkpointed
 }
@@ -60,7 +73,7 @@ test('a list holds nothing open between its batches, while files come and go', a
     const seen: string[] = []
     for await (const batch of accountList.all(who.id, { ...query, trashed: 'with' })) {
       seen.push(...batch.map(({ id }) => id))
-      assert.ok(await checkpoint(server), 'no reader is in the way')
+      assert.ok(await isFree(server), 'no reader is in the way')
       // One more, and one of the last that were listed into the trash.
       meddled.add((await stored(server, who, 'zz new')).id)
       const last = batch.at(-1)
@@ -89,7 +102,7 @@ test('a slow reader gets a whole list, and others are not held up meanwhile', as
     const fresh = await stored(server, who, 'new in between')
     const removed = await api(server, who, 'DELETE', `/files/${fresh.id}`)
     assert.equal(removed.status, 204)
-    assert.ok(await checkpoint(server))
+    assert.ok(await isFree(server))
   }
   assert.ok(count > 20, 'it came in pieces')
   const { data } = JSON.parse(Buffer.concat(pieces).toString()) as PageJson
@@ -113,7 +126,7 @@ test('a reader who leaves in the middle of a list does no harm', async (t) => {
     })
   }
   assert.equal(((await api(server, who, 'GET', '/files')).body as PageJson).data.length, COUNT)
-  assert.ok(await checkpoint(server))
+  assert.ok(await isFree(server))
   const errors = server.logged.filter((line) => Number(line.level) >= 50)
   assert.deepEqual(errors, [])
 })

@@ -2,10 +2,14 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
-import { SEALED_TABLES, type SealedValue, sealedValues } from '../../src/core/keys/sealed-tables.ts'
-import { migrate } from '../../src/store/database/migrate.ts'
-import { openServerDatabase } from '../../src/store/database/sqlite.ts'
-import { testFolder } from '../helpers/cleanup.ts'
+import {
+  SEALED_TABLES,
+  type SealedValue,
+  sealedValues,
+} from '../../../src/core/keys/sealed-tables.ts'
+import { migrate } from '../../../src/store/database/migrate.ts'
+import { openServerDatabase } from '../../../src/store/database/sqlite.ts'
+import { testFolder } from '../../helpers/cleanup.ts'
 
 test('every column named sealed is known, with the primary key of its table', async (t) => {
   const file = join(await testFolder(t), 'holdfast.db')

@@ -3,15 +3,15 @@ import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { generateIdentity, parseIdentity } from '@holdfast/seal'
-import type { Config } from '../../src/config.ts'
-import { KeyringError } from '../../src/core/keys/keyring.ts'
-import { openForCommand, openForServer } from '../../src/open.ts'
-import { SCHEMA_VERSION } from '../../src/store/database/migrate.ts'
-import { FolderError, folderPaths } from '../../src/store/folder.ts'
-import { RootKeyError } from '../../src/store/root-key.ts'
-import { collect, inPieces, pattern } from '../helpers/bytes.ts'
-import { atEnd } from '../helpers/cleanup.ts'
-import { filesBelow, openStoreOf, rowsOf, tamper, temporaryConfig } from '../helpers/store.ts'
+import type { Config } from '../../../src/config.ts'
+import { KeyringError } from '../../../src/core/keys/keyring.ts'
+import { openForCommand, openForServer } from '../../../src/open.ts'
+import { SCHEMA_VERSION } from '../../../src/store/database/migrate.ts'
+import { FolderError, folderPaths } from '../../../src/store/folder.ts'
+import { RootKeyError } from '../../../src/store/root-key.ts'
+import { collect, inPieces, pattern } from '../../helpers/bytes.ts'
+import { atEnd } from '../../helpers/cleanup.ts'
+import { filesBelow, openStoreOf, rowsOf, tamper, temporaryConfig } from '../../helpers/store.ts'
 
 describe('the first start', { concurrency: 4 }, () => {
   it('makes the root key beside the data folder, and a keyring, marker and database in it', async (t) => {
@@ -287,7 +287,7 @@ describe('a command', { concurrency: 4 }, () => {
     await assert.rejects(
       openForCommand(config, Date.now),
       new FolderError(
-        `${config.data} has schema none, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
+        `the database has schema none, this program knows ${SCHEMA_VERSION}: start the server of this version once`,
       ),
     )
     assert.deepEqual(await rowsOf(config, 'select name from sqlite_master'), [])

@@ -3,11 +3,11 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
-import { migrate } from '../../src/store/database/migrate.ts'
-import { openServerDatabase } from '../../src/store/database/sqlite.ts'
-import { testFolder } from '../helpers/cleanup.ts'
+import { migrate } from '../../../src/store/database/migrate.ts'
+import { openServerDatabase } from '../../../src/store/database/sqlite.ts'
+import { testFolder } from '../../helpers/cleanup.ts'
 
-const PAGE = new URL('../../../../docs/database.md', import.meta.url)
+const PAGE = new URL('../../../../../docs/database.md', import.meta.url)
 
 test('docs/database.md names every table and column of a fresh database, and no other', async (t) => {
   const file = join(await testFolder(t), 'holdfast.db')

@@ -1,0 +1,54 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { openServerPostgres } from '../packages/server/src/store/database/postgres.ts'
+import { query } from '../packages/server/test/helpers/postgres.ts'
+import { freePorts } from './ports.ts'
+
+const SCRIPTS = fileURLToPath(new URL('../scripts/engines/', import.meta.url))
+const PROGRAMS = '/usr/lib/postgresql'
+
+/** A PostgreSQL that runs for one file of tests, with `fsync = off`. */
+export interface Postgres {
+  /** Of its first database. */
+  readonly url: string
+  /** Stops it as a crash would. */
+  stop(): void
+  start(): void
+}
+
+/**
+ * Starts a PostgreSQL; it goes after the file's tests. It has a migrated database `holdfast_template`.
+ *
+ * @returns why that cannot be, where the programs are not installed; on CI that is a failure
+ */
+export async function startPostgres(): Promise<Postgres | string> {
+  if (!existsSync(PROGRAMS) || readdirSync(PROGRAMS).length === 0) {
+    const reason = 'PostgreSQL not installed'
+    if (process.env.CI === 'true') throw new Error(reason)
+    return reason
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-postgres-'))
+  const port = String(await freePorts())
+  const start = () => run('postgres-start', folder, port)
+  const stop = () => run('postgres-stop', folder)
+  start()
+  after(async () => {
+    stop()
+    await rm(folder, { recursive: true })
+  })
+  const url = `postgres://holdfast@127.0.0.1:${port}/postgres`
+  await query({ url, unsafe: true }, 'create database holdfast_template')
+  const template = { url: url.replace('/postgres', '/holdfast_template'), unsafe: true }
+  await (await openServerPostgres(template, 2)).close()
+  return { url, start, stop }
+}
+
+function run(script: string, ...words: string[]): void {
+  // Nothing but a pipe that is closed would tell that it has ended: the server keeps others open.
+  execFileSync(join(SCRIPTS, script), words, { stdio: ['ignore', 'ignore', 'inherit'] })
+}

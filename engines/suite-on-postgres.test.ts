@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { globSync } from 'node:fs'
+import { describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { startPostgres } from './postgres.ts'
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url))
+/** What is not about the database, or about SQLite. */
+const ELSEWHERE = 'packages/server/test/store/**'
+
+const postgres = await startPostgres()
+
+describe('on PostgreSQL', { skip: typeof postgres === 'string' && postgres }, () => {
+  it('the whole suite of the server passes', async () => {
+    if (typeof postgres === 'string') return
+    const files = globSync('packages/server/test/**/*.test.ts', {
+      cwd: ROOT,
+      exclude: [ELSEWHERE],
+    })
+    assert.ok(files.length > 50)
+    const words = ['--test', '--test-concurrency=3', '--test-timeout=120000', ...files]
+    const env: NodeJS.ProcessEnv = { ...process.env, HOLDFAST_TEST_DATABASE_URL: postgres.url }
+    // Otherwise the tests take themselves for one of these.
+    delete env.NODE_TEST_CONTEXT
+    const suite = spawn(process.execPath, words, { cwd: ROOT, env, stdio: 'pipe' })
+    let said = ''
+    suite.stdout.on('data', (bytes) => {
+      said += bytes
+    })
+    suite.stderr.pipe(process.stderr)
+    const [code] = await once(suite, 'close')
+    assert.equal(code, 0, said.slice(said.indexOf('failing tests')))
+  })
+})
