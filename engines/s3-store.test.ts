@@ -5,12 +5,8 @@ import { describe, it, type TestContext } from 'node:test'
 import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
 import type { BlobStore } from '../packages/server/src/core/blobs/store.ts'
 import { CoreError } from '../packages/server/src/core/errors.ts'
-import type { S3Place } from '../packages/server/src/store/blobs/s3/place.ts'
-import {
-  BucketError,
-  openS3Store,
-  type S3Options,
-} from '../packages/server/src/store/blobs/s3/store.ts'
+import { BucketError, type S3Place } from '../packages/server/src/store/blobs/s3/place.ts'
+import { openS3Store, type S3Options } from '../packages/server/src/store/blobs/s3/store.ts'
 import { splitBlobsSuite } from '../packages/server/test/core/split-blobs.suite.ts'
 import { assertSameBytes, pattern } from '../packages/server/test/helpers/bytes.ts'
 import { atEnd } from '../packages/server/test/helpers/cleanup.ts'

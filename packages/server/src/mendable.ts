@@ -1,7 +1,7 @@
 import { ConfigError } from './config.ts'
 import { ScrubError } from './core/checks/scrub.ts'
 import { KeyringError } from './core/keys/keyring.ts'
-import { BucketError } from './store/blobs/s3/store.ts'
+import { BucketError } from './store/blobs/s3/place.ts'
 import { DatabaseError } from './store/database/database-error.ts'
 import { FolderError } from './store/folder.ts'
 import { RootKeyError } from './store/root-key.ts'

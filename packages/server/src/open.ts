@@ -10,7 +10,6 @@ import { createKeyring, openKeyring } from './core/keys/keyring.ts'
 import type { PreviewKind } from './core/previews/formats.ts'
 import { openDiskStore } from './store/blobs/disk.ts'
 import type { Observe } from './store/blobs/s3/attempts.ts'
-import { openS3Store } from './store/blobs/s3/store.ts'
 import { claimStore, requireEmpty, requireSameVolume } from './store/blobs/volume.ts'
 import { SCHEMA_VERSION, schemaVersion } from './store/database/migrate.ts'
 import { type DatabasePlace, postgresPlace, sqlitePlace } from './store/database/place.ts'
@@ -109,6 +108,8 @@ export async function openStore(
   observe?: Observe,
 ): Promise<BlobStore> {
   if (!config.blobs) return openDiskStore(config.data, files)
+  // The client takes a quarter of a second and 30 MiB, which those without a bucket are spared.
+  const { openS3Store } = await import('./store/blobs/s3/store.ts')
   return openS3Store(config.blobs, observe && { observe })
 }
 

@@ -20,3 +20,8 @@ export interface S3Credentials {
 export function placeName({ bucket, prefix }: S3Place): string {
   return `s3://${bucket}/${prefix}`
 }
+
+/** A bucket that cannot be used; the message says what the operator should do. */
+export class BucketError extends Error {
+  override name = 'BucketError'
+}

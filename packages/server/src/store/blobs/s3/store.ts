@@ -5,7 +5,7 @@ import { CoreError } from '../../../core/errors.ts'
 import { createAttempts, type Observe, type Retries } from './attempts.ts'
 import { createPartBuffers } from './buffers.ts'
 import { S3Failure, translated, translating } from './failure.ts'
-import { placeName, type S3Place } from './place.ts'
+import { BucketError, placeName, type S3Place } from './place.ts'
 import { openReader } from './reader.ts'
 import { createRequests, type Timeouts } from './requests.ts'
 import { createWriter, LARGEST_OBJECT, type OwnUploads, PART_SIZE } from './writer.ts'
@@ -30,11 +30,6 @@ const REMOVALS_AT_ONCE = 8
 const BUFFERS = { size: PART_SIZE, most: 64, scarceFrom: 12, kept: 6, longestWait: 60_000 }
 /** How long an answer about the bucket's health stands. */
 const CHECK_STANDS_MS = 1000
-
-/** A bucket that cannot be used; the message says what the operator should do. */
-export class BucketError extends Error {
-  override name = 'BucketError'
-}
 
 /**
  * Objects in a bucket. What names mean is as on a disk: `blobs/`, `keyring/`, `trash/`.
