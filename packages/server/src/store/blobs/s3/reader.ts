@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { ObjectReader } from '../../../core/blobs/store.ts'
 import { CoreError } from '../../../core/errors.ts'
+import { free } from '../../../core/memory.ts'
 import { backOff, type Retries } from './attempts.ts'
 import { failureOf, hasCode, hasStatus, S3Failure, translating } from './failure.ts'
 import type { S3Requests } from './requests.ts'
@@ -163,7 +164,8 @@ export async function openReader(
 
 function createStretch(body: Readable, start: number, end: number, stall: number): Stretch {
   const pieces: AsyncIterator<Buffer> = body[Symbol.asyncIterator]()
-  let rest: Uint8Array = Buffer.alloc(0)
+  let piece: Uint8Array = Buffer.alloc(0)
+  let used = 0
   let at = start
 
   async function more(): Promise<Uint8Array> {
@@ -186,10 +188,14 @@ function createStretch(body: Readable, start: number, end: number, stall: number
     },
     end,
     async take(target) {
-      while (rest.byteLength === 0) rest = await more()
-      const taken = rest.subarray(0, Math.min(target.byteLength, end - at))
+      while (used === piece.byteLength) {
+        free(piece)
+        piece = await more()
+        used = 0
+      }
+      const taken = piece.subarray(used, used + Math.min(target.byteLength, end - at))
       target.set(taken)
-      rest = rest.subarray(taken.byteLength)
+      used += taken.byteLength
       at += taken.byteLength
       return taken.byteLength
     },
