@@ -22,7 +22,8 @@ export interface Postgres {
 }
 
 /**
- * Starts a PostgreSQL; it goes after the file's tests. It has a migrated database `holdfast_template`.
+ * Starts a PostgreSQL for one file of tests, whose stores are then on it; it goes after them. It has a
+ * migrated database `holdfast_template`.
  *
  * @returns why that cannot be, where the programs are not installed; on CI that is a failure
  */
@@ -45,6 +46,7 @@ export async function startPostgres(): Promise<Postgres | string> {
   await query({ url, unsafe: true }, 'create database holdfast_template')
   const template = { url: url.replace('/postgres', '/holdfast_template'), unsafe: true }
   await (await openServerPostgres(template, 2)).close()
+  process.env.HOLDFAST_TEST_DATABASE_URL = url
   return { url, start, stop }
 }
 

@@ -87,9 +87,9 @@ function jobs(parts: JobParts): Job[] {
     {
       name: 'index names',
       everyMs: INDEX_EVERY_MS,
-      async run() {
+      run: onceAlike(async () => {
         while (await core.accountFiles.indexNames());
-      },
+      }),
     },
   ]
 }

@@ -89,7 +89,7 @@ export interface Core {
   sweep(startedAt: number): Promise<SweepReport>
   /** Removes what unfinished uploads of other processes left in the store. For the server alone. */
   clearUnfinished(): Promise<void>
-  /** @throws CoreError storage_unavailable when stored bytes are out of reach */
+  /** @throws CoreError storage_unavailable when stored bytes or the database are out of reach */
   checkStore(): Promise<void>
 }
 
@@ -144,7 +144,10 @@ export function createCore(given: CoreParts): Core {
     clearUnfinished: async () => {
       await store.clearUnfinished()
     },
-    checkStore: () => store.check(),
+    async checkStore() {
+      await database.read.selectFrom('meta').select('key').limit(1).execute()
+      await store.check()
+    },
   }
 }
 

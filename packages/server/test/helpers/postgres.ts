@@ -7,13 +7,13 @@ import { atEnd, type Scope } from './cleanup.ts'
  * A PostgreSQL server to run the suite on, with a migrated database `holdfast_template`
  * (`npm run test:engines` starts one); without it stores of tests are on SQLite.
  */
-const SERVER = process.env.HOLDFAST_TEST_DATABASE_URL
+const server = () => process.env.HOLDFAST_TEST_DATABASE_URL
 
-export const onPostgres = SERVER !== undefined
+export const onPostgres = server() !== undefined
 
 /** The settings of a store's database: on PostgreSQL one of its own, which goes with the test. */
 export async function databaseSettings(t: Scope): Promise<Record<string, string>> {
-  if (SERVER === undefined) return {}
+  if (server() === undefined) return {}
   const name = `test_${randomBytes(8).toString('hex')}`
   await onServer(`create database ${name} template holdfast_template`)
   atEnd(t, () => onServer(`drop database ${name} with (force)`))
@@ -22,7 +22,7 @@ export async function databaseSettings(t: Scope): Promise<Record<string, string>
 
 /** The address of a database of the server. */
 export function databaseUrl(name: string): string {
-  const url = new URL(SERVER ?? '')
+  const url = new URL(server() ?? '')
   url.pathname = name
   return url.href
 }
@@ -43,5 +43,5 @@ export async function query<Row>(
 }
 
 async function onServer(sql: string): Promise<void> {
-  await query({ url: SERVER ?? '', unsafe: true }, sql)
+  await query({ url: server() ?? '', unsafe: true }, sql)
 }

@@ -42,7 +42,7 @@ async function ownRoutes(app: FastifyInstance, options: DialectOptions): Promise
 
 function operatorRoutes(app: FastifyInstance, { core, settings }: DialectOptions): void {
   app.get('/health/live', async () => ({ status: 'ok' }))
-  // The server listens once the store is open and its keys are known to fit.
+  // The server listens once the store is open and its keys are known to fit; both can be lost later.
   app.get('/health/ready', async () => {
     await core.checkStore()
     return { status: 'ok' }
