@@ -3,7 +3,6 @@ import { type Kysely, sql } from 'kysely'
 import pg from 'pg'
 import type { Database, Writer } from '../../core/database.ts'
 import { CoreError } from '../../core/errors.ts'
-import { failpoint } from '../../core/failpoints.ts'
 import type { Schema } from '../../core/schema.ts'
 import { DatabaseError } from './database-error.ts'
 import { migrate } from './migrate.ts'
@@ -103,11 +102,7 @@ function openPostgres(access: PostgresAccess, connections: number): Database {
   return {
     nameIndex: postgresNameIndex,
     read,
-    async write(work) {
-      const result = await transact(writing, work, exclusively)
-      await failpoint('transaction.durable')
-      return result
-    },
+    write: (work) => transact(writing, work, exclusively),
     check: () => invalidIndexes(read),
     async close() {
       await read.destroy()
