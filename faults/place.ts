@@ -89,7 +89,12 @@ function startHere(data: string, files: Files = nodeFiles, clock = Date.now): Pr
 }
 
 export function settingsOf(data: string): Record<string, string> {
-  return { HOLDFAST_DATA: data, HOLDFAST_API_RATE_LIMIT: '0' }
+  return {
+    HOLDFAST_DATA: data,
+    HOLDFAST_API_RATE_LIMIT: '0',
+    // Only rows about previews make some.
+    HOLDFAST_PREVIEW_MAX_MB: '0',
+  }
 }
 
 /** A place whose server runs in this process, on files that the row chooses. */

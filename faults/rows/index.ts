@@ -6,6 +6,7 @@ import { kills } from './kills.ts'
 import { machine } from './machine.ts'
 import { model } from './model.ts'
 import { powerCuts } from './power-cuts.ts'
+import { previews } from './previews.ts'
 import { starts } from './starts.ts'
 import { volume } from './volume.ts'
 
@@ -16,6 +17,7 @@ export const ROWS: readonly Row[] = [
   ...keys,
   ...files,
   ...machine,
+  ...previews,
   ...powerCuts,
   ...volume,
   ...clients,

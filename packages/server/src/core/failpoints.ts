@@ -28,6 +28,10 @@ export const FAILPOINTS = {
   'part.put': 'core/blobs/received.ts',
   'parts.whole': 'core/blobs/received.ts',
   'content.replaced': 'core/company-files/chunks.ts',
+  // Previews
+  'preview.leased': 'core/previews/jobs.ts',
+  'preview.made': 'core/previews/jobs.ts',
+  'preview.kept': 'core/previews/jobs.ts',
   // A transaction
   'transaction.worked': 'store/database/sqlite.ts',
   'transaction.committed': 'store/database/sqlite.ts',

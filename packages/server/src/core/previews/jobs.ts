@@ -4,6 +4,7 @@ import { requireLink } from '../blobs/links.ts'
 import type { Clock } from '../clock.ts'
 import { companyFileColumn } from '../company-files/records.ts'
 import type { Database, Reader, Writer } from '../database.ts'
+import { failpoint } from '../failpoints.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import type { PreviewText, Row } from '../schema.ts'
 import type { PreviewFormat } from './formats.ts'
@@ -204,6 +205,7 @@ export function createPreviewJobs(parts: {
         const row = await waiting(database.read, pace).executeTakeFirst()
         if (!row) return undefined
         const job = await lease(owner, pace)
+        await failpoint('preview.leased')
         if (job === 'nothing') return undefined
         if (job !== 'next') return job
         ended(row.file_id)
@@ -221,10 +223,12 @@ export function createPreviewJobs(parts: {
           for (const { staged } of pages) await release(staged.id)
         }
       }
+      await failpoint('preview.made')
       await blobs.keepAll(
         pages.map(({ staged }) => staged),
         link,
       )
+      await failpoint('preview.kept')
       ended(job.file.id)
     },
 
