@@ -14,6 +14,10 @@ const LOOK_INTO_THE_FOLDER = ['misakey/damage', 'twake/damage']
 const LOOK_FOR_FILES = [
   'nothing is left of an upload whose client leaves half way',
   'who leaves the box or loses it while she sends is refused, and nothing is kept',
+  'a copy that began before the file was whole, ends after it and is ',
+  'an upload that breaks off leaves nothing',
+  'names arrive as they were given, and the download offers them safely',
+  'the encrypted size is what lies on the disk, or in the database',
   'a zip is made while it is sent, and a client that leaves leaves no file open',
 ]
 
@@ -29,7 +33,7 @@ test('the server passes its tests of files with blobs in a bucket', {
       (file) => !LOOK_INTO_THE_FOLDER.some((name) => file.endsWith(`${name}.test.ts`)),
     ),
   ]
-  const skipped = LOOK_FOR_FILES.map((name) => `--test-skip-pattern=^${name}$`)
+  const skipped = LOOK_FOR_FILES.map((name) => `--test-skip-pattern=^${name}`)
   const words = ['--test', '--test-concurrency=2', '--test-timeout=120000', ...skipped, ...files]
   const child = spawn(process.execPath, words, {
     stdio: 'inherit',
