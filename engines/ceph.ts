@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
@@ -41,8 +41,12 @@ export async function startCeph(): Promise<Ceph | string> {
     if (process.env.CI === 'true') throw new Error(reason)
     return reason
   }
-  const folder = join(mkdtempSync(join(tmpdir(), 'holdfast-ceph-')), 'ceph')
-  after(() => execFileSync(join(SCRIPTS, 'ceph-stop'), [folder]))
+  const parent = mkdtempSync(join(tmpdir(), 'holdfast-ceph-'))
+  const folder = join(parent, 'ceph')
+  after(() => {
+    execFileSync(join(SCRIPTS, 'ceph-stop'), [folder])
+    rmSync(parent, { recursive: true })
+  })
   const port = await freePorts()
   const endpoint = execFileSync(join(SCRIPTS, 'ceph-start'), [folder, String(port)], {
     encoding: 'utf8',
