@@ -34,6 +34,8 @@ const COMMANDS: readonly [string[], ...string[][]] = [
   ['keys', 'status'],
   ['keys', 'new-epoch'],
   ['keys', 'rekey'],
+  ['scrub'],
+  ['gc', '--dry-run'],
 ]
 
 const { values } = parseArgs({
