@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { copyFile, mkdir, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { accountFileColumn } from '../../src/core/account-files/files.ts'
+import { LINKING_TABLES } from '../../src/core/blobs/links.ts'
 import type { Finding } from '../../src/core/checks/findings.ts'
 import { SEALED_TABLES } from '../../src/core/keys/sealed-tables.ts'
 import { openForCommand } from '../../src/open.ts'
@@ -20,6 +22,7 @@ import {
   storeFiles,
 } from '../helpers/checks.ts'
 import { createFullStore } from '../helpers/full-store.ts'
+import { keyringOf } from '../helpers/keyring.ts'
 import { openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
 import { flipByte, swapFiles } from '../helpers/stored.ts'
 
@@ -346,6 +349,41 @@ describe('fsck', { concurrency: 4 }, () => {
     assert.deepEqual(await findingsOf(store), sorted([...dangling, deleting]))
   })
 
+  it('finds links that were turned to another blob; a repair leaves what they were made for', async (t) => {
+    const store = await openTestStore(t)
+    await createFullStore(store)
+    for (const { name } of LINKING_TABLES) {
+      const { was, now, turnBack } = await turnLink(store, name)
+      const found = await findingsOf(store)
+      assert.deepEqual(
+        found.map(({ kind, table, text }) => [kind, table, text]),
+        [
+          // An upload links to a blob that is not yet whole.
+          ...(name === 'company_upload' ? [['dangling', name, 'its blob is not there']] : []),
+          ['mismatched', name, `a row links to blob ${now}, which is not the one it was made for`],
+          ['unlinked', 'blob', 'nothing links to it'],
+        ],
+      )
+      assert.equal(found.at(-1)?.id, was)
+      assert.deepEqual(await findingsOf(store, { repair: true }), found)
+      await turnBack()
+    }
+    assert.deepEqual(await findingsOf(store), [])
+  })
+
+  it('takes a row that was sealed before it named its blob as it is', async (t) => {
+    const store = await openTestStore(t)
+    const { owner, files } = await storeFiles(store, 10)
+    const [{ fileId }] = files as [StoredFile]
+    const column = accountFileColumn(await keyringOf(store.config))
+    const read = 'select sealed from account_file'
+    const [row] = await rowsOf<{ sealed: Uint8Array }>(store.config, read)
+    const { blobId: _, ...text } = column.open(fileId, owner.id, row?.sealed ?? Buffer.alloc(0))
+    const sealed = column.seal(fileId, owner.id, text)
+    await tamper(store.config, 'update account_file set sealed = ?', sealed)
+    assert.deepEqual(await findingsOf(store), [])
+  })
+
   it('finds totals that have drifted, and adds them up again', async (t) => {
     const store = await openTestStore(t)
     await createFullStore(store)
@@ -523,6 +561,24 @@ async function flipSealed({ config }: TestStore, table: string): Promise<void> {
   const sealed = Buffer.from(row?.sealed ?? [])
   sealed[sealed.length - 1] = (sealed.at(-1) ?? 0) ^ 1
   await tamper(config, `update ${table} set sealed = ? where rowid = ?`, sealed, row?.n ?? 0)
+}
+
+/** Gives a row of a table a blob that another table links to. */
+async function turnLink(
+  { config }: TestStore,
+  table: string,
+): Promise<{ was: string; now: string; turnBack(): Promise<void> }> {
+  const [row] = await rowsOf<{ was: string; now: string }>(
+    config,
+    `select max(blob_id) as was, (select id from blob where state = 'stored'
+       and id not in (select blob_id from ${table} where blob_id is not null) limit 1) as now
+     from ${table}`,
+  )
+  const { was = '', now = '' } = row ?? {}
+  const turn = (from: string, to: string) =>
+    tamper(config, `update ${table} set blob_id = ? where blob_id = ?`, to, from)
+  await turn(was, now)
+  return { was, now, turnBack: () => turn(now, was) }
 }
 
 /** The last parts of their names, sorted. */

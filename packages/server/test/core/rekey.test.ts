@@ -4,20 +4,18 @@ import { describe, it, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/records.ts'
 import type { Core } from '../../src/core/core.ts'
-import { openKeyring } from '../../src/core/keys/keyring.ts'
 import { sealedBytes, sealedJson } from '../../src/core/keys/sealed-column.ts'
 import { SEALED_TABLES, sealedValues } from '../../src/core/keys/sealed-tables.ts'
 import { resealColumns } from '../../src/core/rekey/columns.ts'
 import type { RekeyProgress, RekeyReport } from '../../src/core/rekey/rekey.ts'
 import type { IdentityProfile } from '../../src/core/schema.ts'
-import { openDiskStore } from '../../src/store/blobs/disk.ts'
 import { openCommandDatabase } from '../../src/store/database/sqlite.ts'
 import { folderPaths } from '../../src/store/folder.ts'
-import { readRootKey } from '../../src/store/root-key.ts'
 import { fileOf, held } from '../helpers/blobs.ts'
 import { assertSameBytes, collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { atEnd } from '../helpers/cleanup.ts'
 import { atOnce, epochsIn, epochsOf, openCommand, reopen } from '../helpers/epochs.ts'
+import { keyringOf } from '../helpers/keyring.ts'
 import { filesBelow, openTestStore, type TestStore, tamper } from '../helpers/store.ts'
 import { flipByte } from '../helpers/stored.ts'
 
@@ -174,7 +172,7 @@ describe('keys rekey', { concurrency: 4 }, () => {
     await core.epochs.begin(atOnce)
     const database = await openCommandDatabase(folderPaths(config.data).database)
     atEnd(t, () => database.close())
-    const keyring = await keyringOf(store)
+    const keyring = await keyringOf(store.config)
     const column = sealedJson<IdentityProfile>(keyring, 'identity')
     const [value] = await sealedValues(database.read, tableOf('identity'), 1)
     assert.ok(value)
@@ -288,7 +286,7 @@ async function assertRekeyed(t: TestContext, scene: Scene): Promise<void> {
   assert.deepEqual([parts.length, objects.length], [6, 6])
 
   const database = await openCommandDatabase(folderPaths(scene.store.config.data).database)
-  const keyring = await keyringOf(scene.store)
+  const keyring = await keyringOf(scene.store.config)
   for (const table of SEALED_TABLES) {
     const column = sealedBytes(keyring, table.name)
     for (const value of await sealedValues(database.read, table, 100)) {
@@ -297,12 +295,6 @@ async function assertRekeyed(t: TestContext, scene: Scene): Promise<void> {
   }
   assert.deepEqual(await database.read.selectFrom('rekey_object').selectAll().execute(), [])
   await database.close()
-}
-
-async function keyringOf({ config }: TestStore) {
-  const root = await readRootKey(config.rootKeyFile, config.data)
-  assert.ok(root)
-  return openKeyring(await openDiskStore(config.data), root)
 }
 
 function tableOf(name: string) {

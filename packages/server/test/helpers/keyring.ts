@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { generateIdentity, type Identity } from '@holdfast/seal'
+import type { Config } from '../../src/config.ts'
 import type { BlobStore } from '../../src/core/blobs/store.ts'
 import {
   createEpoch,
@@ -10,6 +11,7 @@ import {
   openKeyring,
 } from '../../src/core/keys/keyring.ts'
 import { openDiskStore } from '../../src/store/blobs/disk.ts'
+import { readRootKey } from '../../src/store/root-key.ts'
 import { testFolder } from './cleanup.ts'
 
 /** A keyring in a folder of its own, that no store uses. */
@@ -42,4 +44,11 @@ export async function createTestKeyring(
     read: (name) => readFile(path(name)),
     write: (name, bytes) => writeFile(path(name), bytes),
   }
+}
+
+/** The keyring of a store, as whoever has the root key opens it. */
+export async function keyringOf({ rootKeyFile, data }: Config): Promise<Keyring> {
+  const root = await readRootKey(rootKeyFile, data)
+  if (!root) throw new Error('the store has no root key')
+  return openKeyring(await openDiskStore(data), root)
 }

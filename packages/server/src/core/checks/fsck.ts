@@ -91,6 +91,7 @@ export async function fsck(parts: FsckParts, options: FsckOptions): Promise<Fsck
     findings: createFindings(options.most),
     rows: await countRows(database),
     checked: 0,
+    named: new Set(),
   }
   for (const text of await database.check()) run.findings.add({ kind: 'database', text })
   const objects = await checkParts(run)
@@ -122,6 +123,8 @@ interface Run extends FsckParts, FsckOptions {
   readonly rows: { parts: number; others: number }
   /** Rows that were looked at. */
   checked: number
+  /** Blobs that rows were sealed for which link to others now. */
+  readonly named: Set<string>
 }
 
 async function countRows(database: Database): Promise<Run['rows']> {
@@ -201,6 +204,7 @@ async function checkRows(run: Run): Promise<string[]> {
     for await (const checked of check(database, keyring)) {
       checked.findings.forEach(findings.add)
       deleting.push(...(checked.deleting ?? []))
+      for (const id of checked.named ?? []) run.named.add(id)
       done += checked.rows
       onProgress?.('rows', done, Math.max(done, run.rows.others))
     }
@@ -210,11 +214,12 @@ async function checkRows(run: Run): Promise<string[]> {
 }
 
 async function checkLinks(run: Run): Promise<void> {
-  const { database, findings, repair, isSettled } = run
+  const { database, findings, repair, isSettled, named } = run
   for await (const { id, created_at } of findUnlinked(database)) {
     const finding: Finding = { kind: 'unlinked', table: 'blob', id, text: 'nothing links to it' }
     const isOld = isSettled({ name: id, size: 0, changedAt: created_at })
-    const isTrashed = repair && isOld && (await trashUnlinked(run, id))
+    // The content of a row whose link was turned is still somebody's.
+    const isTrashed = repair && isOld && !named.has(id) && (await trashUnlinked(run, id))
     findings.add(isTrashed ? { ...finding, repair: 'trashed' } : finding)
   }
   for await (const finding of findDangling(database)) findings.add(finding)

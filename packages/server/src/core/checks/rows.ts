@@ -1,9 +1,15 @@
 import { sql } from 'kysely'
+import { requireLink } from '../blobs/links.ts'
 import type { Database } from '../database.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { ROW_ID, sealedBytes, sealedJson } from '../keys/sealed-column.ts'
-import { SEALED_TABLES, type SealedValue, sealedValues } from '../keys/sealed-tables.ts'
-import type { BlobSeal, BlobTable, Sealed } from '../schema.ts'
+import {
+  SEALED_TABLES,
+  type SealedTable,
+  type SealedValue,
+  sealedValues,
+} from '../keys/sealed-tables.ts'
+import type { BlobLink, BlobSeal, BlobTable, Sealed } from '../schema.ts'
 import { type Finding, pages } from './findings.ts'
 import { isIntegrity, wrongColumn } from './parts.ts'
 
@@ -59,6 +65,8 @@ export interface Checked {
   readonly findings: Finding[]
   /** Blobs that are being removed. */
   readonly deleting?: string[]
+  /** Blobs that rows were sealed for which link to others now. */
+  readonly named?: string[]
 }
 
 async function sightBlobs(database: Database, after: string | undefined): Promise<BlobSight[]> {
@@ -135,7 +143,7 @@ export function wrongSmallContent(
   }
 }
 
-/** Sealed columns of all tables that nothing else is held against. */
+/** Sealed columns of all tables that nothing else is held against, and the links that they name. */
 export async function* checkSealedColumns(
   database: Database,
   keyring: Keyring,
@@ -147,9 +155,14 @@ export async function* checkSealedColumns(
       sealedValues(database.read, table, PAGE, last?.key),
     )) {
       const findings: Finding[] = []
-      for (const { row, tenant, sealed } of page) {
+      const named: string[] = []
+      for (const { row, tenant, sealed, linked } of page) {
         try {
-          column.open(row, tenant, sealed)
+          const plain = column.open(row, tenant, sealed)
+          if (linked === null) continue
+          const blobId = linkWithin(table, plain)
+          if (blobId && blobId !== linked) named.push(blobId)
+          requireLink(linked, blobId)
         } catch (error) {
           if (!isIntegrity(error)) throw error
           const wrong = wrongColumn(keyring, sealed, error)
@@ -157,9 +170,15 @@ export async function* checkSealedColumns(
           findings.push({ ...wrong, table: table.name, ...(ROW_ID.test(row) && { id: row }) })
         }
       }
-      yield { rows: page.length, findings }
+      yield { rows: page.length, findings, named }
     }
   }
+}
+
+/** The blob that a row was sealed for. Messages have always said it; other rows did not at first. */
+function linkWithin({ link }: SealedTable, plain: Uint8Array): BlobLink['blobId'] {
+  const text = JSON.parse(Buffer.from(plain).toString('utf8'))
+  return link === 'fileId' ? (text.fileId ?? '') : text.blobId
 }
 
 function mismatched(text: string): Pick<Finding, 'kind' | 'text'> {

@@ -12,6 +12,8 @@ export interface SealedTable {
   readonly key: readonly string[]
   readonly row: RawBuilder<string>
   readonly tenant: RawBuilder<string>
+  /** Of a row whose `blob_id` links to a blob: the field of its JSON that says which. */
+  readonly link?: 'blobId' | 'fileId'
 }
 
 /** A sealed value and what it is bound to. */
@@ -21,6 +23,8 @@ export interface SealedValue {
   readonly row: string
   readonly tenant: string
   readonly sealed: Uint8Array
+  /** The blob that its row links to. */
+  readonly linked: string | null
 }
 
 const id = sql<string>`id`
@@ -40,24 +44,26 @@ export const SEALED_TABLES: readonly SealedTable[] = [
   },
   { name: 'small_content', key: ['blob_id'], row: sql`blob_id`, tenant: nobody },
   { name: 'box', key: ['id'], row: id, tenant: id },
-  { name: 'box_event', key: ['n'], row: id, tenant: sql`box_id` },
+  { name: 'box_event', key: ['n'], row: id, tenant: sql`box_id`, link: 'fileId' },
   { name: 'box_key_share', key: ['hash'], row: sql`hash`, tenant: sql`box_id` },
-  { name: 'saved_file', key: ['n'], row: id, tenant: sql`identity_id` },
+  { name: 'saved_file', key: ['n'], row: id, tenant: sql`identity_id`, link: 'blobId' },
   { name: 'category', key: ['id'], row: id, tenant: sql`owner_id` },
-  { name: 'account_file', key: ['n'], row: id, tenant: sql`owner_id` },
+  { name: 'account_file', key: ['n'], row: id, tenant: sql`owner_id`, link: 'blobId' },
   { name: 'pin', key: ['identity_id'], row: sql`identity_id`, tenant: sql`identity_id` },
-  { name: 'company_file', key: ['id'], row: id, tenant: sql`company_id` },
+  { name: 'company_file', key: ['id'], row: id, tenant: sql`company_id`, link: 'blobId' },
   {
     name: 'company_upload',
     key: ['file_id'],
     row: sql`file_id`,
     tenant: sql`(select company_id from company_file where company_file.id = company_upload.file_id)`,
+    link: 'blobId',
   },
   {
     name: 'preview',
     key: ['file_id', 'position'],
     row: sql`file_id || '.' || position`,
     tenant: sql`(select company_id from company_file where company_file.id = preview.file_id)`,
+    link: 'blobId',
   },
 ]
 
@@ -104,18 +110,20 @@ export function sealedValuesOf(
 
 async function select(
   reader: Reader,
-  { name, key, row, tenant }: SealedTable,
+  { name, key, row, tenant, link }: SealedTable,
   which: RawBuilder<unknown>,
   limit: number,
 ): Promise<SealedValue[]> {
   const columns = sql.join(key.map((column) => sql.ref(column)))
   const { rows } = await sql<Record<string, string | number> & Omit<SealedValue, 'key'>>`
-    select ${columns}, ${row} as "row", ${tenant} as tenant, sealed from ${sql.table(name)}
-    where ${which} limit ${limit}`.execute(reader)
+    select ${columns}, ${row} as "row", ${tenant} as tenant, sealed,
+      ${link ? sql`blob_id` : sql`null`} as linked
+    from ${sql.table(name)} where ${which} limit ${limit}`.execute(reader)
   return rows.map((found) => ({
     key: key.map((column) => found[column] as string | number),
     row: found.row,
     tenant: found.tenant,
     sealed: found.sealed,
+    linked: found.linked,
   }))
 }

@@ -7,10 +7,7 @@ import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import { accountFileColumn } from '../../../src/core/account-files/files.ts'
-import { openKeyring } from '../../../src/core/keys/keyring.ts'
 import type { Sealed } from '../../../src/core/schema.ts'
-import { openDiskStore } from '../../../src/store/blobs/disk.ts'
-import { readRootKey } from '../../../src/store/root-key.ts'
 import {
   api,
   createOwner,
@@ -35,6 +32,7 @@ import {
   read,
   type WirePart,
 } from '../../helpers/http.ts'
+import { keyringOf } from '../../helpers/keyring.ts'
 import { startTestServer, type TestServer } from '../../helpers/server.ts'
 import { rowsOf } from '../../helpers/store.ts'
 import { storedFiles } from '../../helpers/stored.ts'
@@ -62,9 +60,7 @@ const dataOf = ({ body }: Answer) => (body as { data: FileJson }).data
 /** What the client gave, out of the sealed row. */
 async function givenNames(server: TestServer): Promise<string[]> {
   const { config } = server
-  const root = await readRootKey(config.rootKeyFile, config.data)
-  assert.ok(root)
-  const column = accountFileColumn(await openKeyring(await openDiskStore(config.data), root))
+  const column = accountFileColumn(await keyringOf(config))
   const rows = (await rowsOf(
     config,
     'select id, owner_id, sealed from account_file order by n',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
+import { LINKING_TABLES } from '../../../src/core/blobs/links.ts'
 import {
   SEALED_TABLES,
   type SealedValue,
@@ -29,6 +30,36 @@ test('every column named sealed is known, with the primary key of its table', as
     known.sort((one, other) => (one.table < other.table ? -1 : 1)),
     found.map((row) => ({ ...row })),
   )
+})
+
+test('every table whose blob_id keeps a blob alive is known, and so is what its rows were sealed for', async (t) => {
+  const file = join(await testFolder(t), 'holdfast.db')
+  await (await openServerDatabase(file, migrate, assert.ifError)).close()
+  const database = new DatabaseSync(file, { readOnly: true })
+  const found = database
+    .prepare(
+      `select m.name from sqlite_master m join pragma_table_info(m.name) c
+       where m.type = 'table' and c.name = 'blob_id' order by m.name`,
+    )
+    .all()
+    .map(({ name }) => String(name))
+  const references = database
+    .prepare(
+      `select distinct m.name from sqlite_master m join pragma_foreign_key_list(m.name) f
+       where f."table" = 'blob' order by m.name`,
+    )
+    .all()
+    .map(({ name }) => String(name))
+  database.close()
+  const linking = LINKING_TABLES.map(({ name }) => name)
+  // They are the blob's own, and go with it.
+  const content = ['blob_part', 'small_content']
+  // These go when the blob does: a finding is forgotten, a job is dropped.
+  const mentions = ['preview_job', 'scrub_finding']
+  assert.deepEqual(references, [...linking, ...content].sort())
+  assert.deepEqual(found, [...linking, ...content, ...mentions].sort())
+  const sealed = SEALED_TABLES.filter(({ link }) => link).map(({ name }) => name)
+  assert.deepEqual(sealed.sort(), linking.toSorted())
 })
 
 test('what an epoch has sealed is found in every table by an index', async (t) => {
