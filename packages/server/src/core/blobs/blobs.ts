@@ -425,6 +425,8 @@ export function createBlobs(
         .selectFrom('blob')
         .select('id')
         .where('state', '=', 'deleting')
+        // A state may be turned like any plain column; what somebody still has is not removed for it.
+        .where(hasNoLink(sql`blob.id`))
         .execute()
       const unread = rows.filter(({ id }) => !readers.areWaitedFor(id))
       for (const { id } of unread) await removeBytes([id])

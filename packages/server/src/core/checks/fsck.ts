@@ -290,15 +290,30 @@ async function stillThere(
   return entries.filter((_, index) => there[index])
 }
 
+/** Of blobs those that still have a row. */
+async function withRow(database: Database, ids: readonly string[]): Promise<string[]> {
+  const found: string[] = []
+  for (let start = 0; start < ids.length; start += PAGE) {
+    const rows = await database.read
+      .selectFrom('blob')
+      .select('id')
+      .where('id', 'in', ids.slice(start, start + PAGE))
+      .execute()
+    found.push(...rows.map(({ id }) => id))
+  }
+  return found
+}
+
 /** What a crash interrupted. A running server finishes its own removals, when no reader needs them. */
 async function checkUnfinished(run: Run, deleting: readonly string[]): Promise<void> {
   const { store, blobs, findings, served, repair, isSettled } = run
   if (!served) {
     if (repair && deleting.length > 0) await blobs.finishDeleting()
+    const left = new Set(repair ? await withRow(run.database, deleting) : deleting)
     for (const id of deleting) {
       const text = 'its removal was interrupted'
       const finding: Finding = { kind: 'unfinished', table: 'blob', id, text }
-      findings.add(repair ? { ...finding, repair: 'finished' } : finding)
+      findings.add(left.has(id) ? finding : { ...finding, repair: 'finished' })
     }
   }
   let youngest = 0

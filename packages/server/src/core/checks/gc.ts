@@ -1,4 +1,6 @@
+import { sql } from 'kysely'
 import type { Blobs } from '../blobs/blobs.ts'
+import { hasNoLink } from '../blobs/links.ts'
 import { type BlobStore, type ObjectEntry, TRASH_FOLDER } from '../blobs/store.ts'
 import { TRASH_KEPT_MS } from '../blobs/sweep.ts'
 import { findUntracked, trashUntracked } from '../blobs/untracked.ts'
@@ -62,8 +64,8 @@ export async function collectGarbage(
   const { database, store, blobs, clock } = parts
   const { served, dryRun, force, onProgress } = options
   const isSettled = isSettledBefore(store, clock, options)
-  const deleting = served ? 0 : await countDeleting(database)
-  if (!dryRun && deleting > 0) await blobs.finishDeleting()
+  const countOrFinish = () => (dryRun ? countDeleting(database) : blobs.finishDeleting())
+  const deleting = served ? 0 : await countOrFinish()
 
   const found = await findUntracked(database, store, isSettled, (objects) =>
     onProgress?.('objects', objects, 0),
@@ -97,6 +99,7 @@ export async function countDeleting(database: Database): Promise<number> {
     .selectFrom('blob')
     .select((eb) => eb.fn.countAll<number>().as('count'))
     .where('state', '=', 'deleting')
+    .where(hasNoLink(sql`blob.id`))
     .executeTakeFirstOrThrow()
   return count
 }
