@@ -49,6 +49,14 @@ describe('a scrub', { concurrency: 4 }, () => {
     })
   })
 
+  it('counts all findings and lists the first', async (t) => {
+    const store = await openTestStore(t)
+    const { files } = await storeFiles(store, LARGE, LARGE, LARGE)
+    for (const { path } of files) await rm(path)
+    const { findings, counts, total } = await scrubOf(store, { most: 2 })
+    assert.deepEqual([findings.length, counts, total], [2, { missing: 3 }, 3])
+  })
+
   it('finds a changed bit in the last chunk, what is missing, and content that does not open', async (t) => {
     const store = await openTestStore(t)
     const { files } = await storeFiles(store, MANY, LARGE, 10, LARGE)

@@ -48,7 +48,7 @@ export interface ScrubOptions {
   /** Gives way to one that is not. */
   background?: boolean
   /** Findings that are listed; all are counted. */
-  most?: number
+  most: number
   /** Ends it, to go on from there another time. */
   signal?: AbortSignal
   /** Told of each finding as it is made. */
@@ -107,7 +107,7 @@ export function createScrub(
       } finally {
         await lease.giveBack(isAtEnd)
       }
-      return reportOf(database, lease, options.most ?? Number.POSITIVE_INFINITY)
+      return reportOf(database, lease, options.most)
     },
   }
 }
