@@ -170,7 +170,8 @@ export async function openForKeys(config: Config, clock: () => number): Promise<
   }
 }
 
-function databasePlaceOf({ data, postgres }: Config): DatabasePlace {
+/** Where a store keeps its rows: in its data folder, or in PostgreSQL. */
+export function databasePlaceOf({ data, postgres }: Config): DatabasePlace {
   return postgres
     ? postgresPlace(postgres, postgres.connections)
     : sqlitePlace(folderPaths(data).database)

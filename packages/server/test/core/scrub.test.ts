@@ -29,7 +29,7 @@ describe('a scrub', { concurrency: 4 }, () => {
       store.config,
       `select count(*) as objects, sum(bytes) as bytes from (
          select plain_size as bytes from blob_part union all
-         select size from small_content join blob on id = blob_id)`,
+         select size from small_content join blob on id = blob_id) as content`,
     )
     const { now } = store.clock
     assert.deepEqual(await scrubOf(store), {
@@ -65,7 +65,7 @@ describe('a scrub', { concurrency: 4 }, () => {
     await rm(lost.path)
     await breakRows(
       store,
-      `update small_content set sealed = x'00' where blob_id = '${small.blobId}'`,
+      `update small_content set sealed = substr(sealed, 1, 1) where blob_id = '${small.blobId}'`,
     )
     const told: Finding[] = []
     const { findings, counts, total } = await scrubOf(store, {
@@ -190,10 +190,14 @@ describe('a scrub', { concurrency: 4 }, () => {
     await storeFiles(store, LARGE)
     await scrubOf(store)
     const lease = { holder: randomUUID(), until: store.clock.now + 60_000, background: false }
+    const [{ value } = { value: '{}' }] = await rowsOf<{ value: string }>(
+      store.config,
+      `select value from meta where key = 'scrub'`,
+    )
     await tamper(
       store.config,
-      `update meta set value = json_set(value, '$.lease', json(?)) where key = 'scrub'`,
-      JSON.stringify(lease),
+      `update meta set value = ? where key = 'scrub'`,
+      JSON.stringify({ ...JSON.parse(value), lease }),
     )
     await assert.rejects(scrubOf(store), ScrubError)
     store.clock.advance(60_000)

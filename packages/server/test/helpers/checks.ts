@@ -92,7 +92,10 @@ export async function storeFile(
 
 /** Runs statements that the database's own rules would refuse. */
 export async function breakRows({ config }: TestStore, ...statements: string[]): Promise<void> {
-  await tamper(config, ['pragma foreign_keys = off', ...statements].join(';'))
+  const withoutRules = config.postgres
+    ? 'set session_replication_role = replica'
+    : 'pragma foreign_keys = off'
+  await tamper(config, [withoutRules, ...statements].join(';'))
 }
 
 /** Names below a folder of the store, without what makes them unique. */

@@ -53,10 +53,12 @@ const types: pg.CustomTypesConfig = {
  *
  * @param options.connections at most so many
  * @param options.unhurried for statements that may take as long as they take
+ * @param options.serializable for transactions that see conflicts: what is read by index conflicts with
+ *   those who write near it, what is read row by row with everybody who writes into the table
  */
 export function poolOver(
   access: PostgresAccess,
-  options: { connections: number; unhurried?: boolean },
+  options: { connections: number; unhurried?: boolean; serializable?: boolean },
 ): Kysely<Schema> {
   const pool = new pg.Pool({
     connectionString: access.url,
@@ -66,7 +68,7 @@ export function poolOver(
     keepAlive: true,
     types,
     ...(!options.unhurried && { query_timeout: ANSWER_MS }),
-    onConnect: (client) => prepare(client, access, options.unhurried ? 0 : STATEMENT_MS),
+    onConnect: (client) => prepare(client, access, options),
   })
   // An idle connection was lost: the pool has dropped it.
   pool.on('error', () => undefined)
@@ -81,7 +83,7 @@ export function poolOver(
 async function prepare(
   client: pg.ClientBase,
   { unsafe }: PostgresAccess,
-  statementMs: number,
+  { unhurried = false, serializable = false }: { unhurried?: boolean; serializable?: boolean },
 ): Promise<void> {
   // Lost while no statement runs: the next one fails.
   client.on('error', () => undefined)
@@ -91,10 +93,16 @@ async function prepare(
       set_config('statement_timeout', $1, false),
       set_config('lock_timeout', $2, false),
       set_config('idle_in_transaction_session_timeout', $3, false),
+      set_config('enable_seqscan', $4, false),
       current_setting('server_version_num')::int as version,
       current_setting('server_encoding') as encoding,
       current_setting('fsync') as fsync`,
-    [statementMs, statementMs && LOCK_MS, IDLE_IN_TRANSACTION_MS].map(String),
+    [
+      String(unhurried ? 0 : STATEMENT_MS),
+      String(unhurried ? 0 : LOCK_MS),
+      String(IDLE_IN_TRANSACTION_MS),
+      serializable ? 'off' : 'on',
+    ],
   )
   const [{ version, encoding, fsync } = { version: 0, encoding: '', fsync: '' }] = rows
   if (version < OLDEST_VERSION) throw new DatabaseError('PostgreSQL 15 or newer is needed')

@@ -97,7 +97,7 @@ export async function postgresVolume(access: PostgresAccess): Promise<string | u
 function openPostgres(access: PostgresAccess, connections: number): Database {
   const half = Math.max(1, Math.floor(connections / 2))
   const read = poolOver(access, { connections: half })
-  const writing = poolOver(access, { connections: half })
+  const writing = poolOver(access, { connections: half, serializable: true })
   const { exclusively } = createMutex()
   return {
     nameIndex: postgresNameIndex,
