@@ -1,6 +1,5 @@
 import type { Database } from '../../core/database.ts'
 import { migrate } from './migrate.ts'
-import { openCommandPostgres, openServerPostgres, postgresVolume } from './postgres.ts'
 import type { PostgresAccess } from './postgres-pool.ts'
 import { databaseExists, openCommandDatabase, openServerDatabase } from './sqlite.ts'
 
@@ -33,10 +32,12 @@ export function sqlitePlace(file: string): DatabasePlace {
 
 /** @param connections that the server holds at most */
 export function postgresPlace(access: PostgresAccess, connections: number): DatabasePlace {
+  // Loaded when there is one: its client takes memory that those with SQLite are spared.
+  const postgres = () => import('./postgres.ts')
   return {
     name: 'the PostgreSQL database',
-    isNew: async () => (await postgresVolume(access)) === undefined,
-    openForServer: () => openServerPostgres(access, connections),
-    openForCommand: () => openCommandPostgres(access),
+    isNew: async () => (await (await postgres()).postgresVolume(access)) === undefined,
+    openForServer: async () => (await postgres()).openServerPostgres(access, connections),
+    openForCommand: async () => (await postgres()).openCommandPostgres(access),
   }
 }
