@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { CompiledQuery } from 'kysely'
-import { type PostgresAccess, poolOver } from '../../src/store/database/postgres-pool.ts'
+import type { PostgresAccess } from '../../src/store/database/postgres-pool.ts'
 import { atEnd, type Scope } from './cleanup.ts'
 
 /**
@@ -33,6 +33,7 @@ export async function query<Row>(
   sql: string,
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
+  const { poolOver } = await import('../../src/store/database/postgres-pool.ts')
   const database = poolOver(access, { connections: 1 })
   try {
     const { rows } = await database.executeQuery(CompiledQuery.raw(sql, [...values]))

@@ -7,6 +7,7 @@ import type { Acr } from '../../src/core/schema.ts'
 import { csrfTokenOf } from '../../src/core/secrets.ts'
 import { type Server, startServer } from '../../src/server.ts'
 import { atEnd, testFolder } from './cleanup.ts'
+import { copyNewStore } from './new-store.ts'
 import { databaseSettings } from './postgres.ts'
 import { testBlobSettings } from './test-blobs.ts'
 
@@ -36,15 +37,17 @@ export async function startTestServer(
   environment: NodeJS.ProcessEnv = {},
 ): Promise<TestServer> {
   const folder = await testFolder(t)
-  const config = loadConfig({
-    HOLDFAST_DATA: join(folder, 'data'),
+  const data = join(folder, 'data')
+  const settings = {
     HOLDFAST_PORT: '0',
     // Tests that want previews say so: each of their servers has a process for them.
     HOLDFAST_PREVIEW_MAX_MB: '0',
     ...testBlobSettings(),
     ...(await databaseSettings(t)),
     ...environment,
-  })
+  }
+  await copyNewStore(data, settings)
+  const config = loadConfig({ HOLDFAST_DATA: data, ...settings })
   return start(t, config, new TestClock())
 }
 

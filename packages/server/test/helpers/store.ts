@@ -9,6 +9,7 @@ import { openForServer } from '../../src/open.ts'
 import { nodeFiles } from '../../src/store/files.ts'
 import { folderPaths } from '../../src/store/folder.ts'
 import { atEnd, testFolder } from './cleanup.ts'
+import { copyNewStore } from './new-store.ts'
 import { databaseSettings, query } from './postgres.ts'
 import { TestClock } from './server.ts'
 import { testBlobSettings } from './test-blobs.ts'
@@ -26,13 +27,20 @@ export async function temporaryConfig(
   t: TestContext,
   environment: NodeJS.ProcessEnv = {},
 ): Promise<Config> {
+  return loadConfig(await temporarySettings(t, environment))
+}
+
+async function temporarySettings(
+  t: TestContext,
+  environment: NodeJS.ProcessEnv,
+): Promise<NodeJS.ProcessEnv> {
   const folder = await testFolder(t)
-  const settings = {
+  return {
     HOLDFAST_DATA: join(folder, 'data'),
     ...testBlobSettings(),
     ...(await databaseSettings(t)),
+    ...environment,
   }
-  return loadConfig({ ...settings, ...environment })
 }
 
 /** Opens a store, new unless `config` names one. */
@@ -40,7 +48,10 @@ export async function openTestStore(
   t: TestContext,
   environment: NodeJS.ProcessEnv = {},
 ): Promise<TestStore> {
-  return openStoreOf(t, await temporaryConfig(t, environment))
+  const settings = await temporarySettings(t, environment)
+  const config = loadConfig(settings)
+  await copyNewStore(config.data, { ...settings, HOLDFAST_DATA: environment.HOLDFAST_DATA })
+  return openStoreOf(t, config)
 }
 
 /** Opens the store of a folder. Nobody makes previews there; that pictures wait for them can be seen. */

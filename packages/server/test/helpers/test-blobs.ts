@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../../src/config.ts'
-import { openS3Store } from '../../src/store/blobs/s3/store.ts'
 
 /**
  * Where the stores of tests keep their blobs: in their data folders, or each below a prefix of its
@@ -26,6 +25,7 @@ export async function objectNames(config: Config, folder: string): Promise<strin
       .map((entry) => join(entry.parentPath, entry.name).slice(config.data.length + 1))
       .sort()
   }
+  const { openS3Store } = await import('../../src/store/blobs/s3/store.ts')
   const store = await openS3Store(config.blobs)
   try {
     const names: string[] = []
