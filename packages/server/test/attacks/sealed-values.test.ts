@@ -46,12 +46,14 @@ const READS: Record<string, Read | 'never read'> = {
   pin: (core, { identity_id }) => core.pins.isSet(String(identity_id)),
   company_file: readFile,
   company_upload: readFile,
+  preview: readFile,
 }
 
 test('a sealed value that was changed, cut off or taken from anywhere else is refused, in every table', async (t) => {
   const { server, ann, bob } = await startTenants(t)
   const database = new DatabaseSync(folderPaths(server.config.data).database, { timeout: 5000 })
   t.after(() => database.close())
+  for (const tenant of [ann, bob]) await givePreview(server.core, database, tenant)
   // Sizes that were asked for do not matter here: only what is sealed is attacked.
   const tables = SEALED_TABLES.map(({ name, key }) => ({ name, key, rows: rowsOf(database, name) }))
   let attacks = 0
@@ -144,6 +146,32 @@ test('a long list that meets a damaged row on its way is cut, and that is counte
   assert.deepEqual([list.path, answer.status, answer.whole], ['/api/files', 200, false])
   assert.equal(await failuresOf(server.app.metrics.integrityFailures, 'privasfer'), 1)
 })
+
+/** As a renderer does that has taken the job. */
+async function givePreview(core: Core, database: DatabaseSync, tenant: Tenant): Promise<void> {
+  const id = String(tenant.files.find(({ dialect }) => dialect === 'twake')?.id)
+  const file = { id, companyId: tenant.companyId }
+  const owner = 'renderer'
+  database
+    .prepare(
+      `insert into preview_job
+         (file_id, blob_id, state, slow, attempts, leased_until, lease_owner, created_at)
+       select id, blob_id, 'waiting', 0, 1, 0, ?, 0 from company_file where id = ?`,
+    )
+    .run(owner, id)
+  const { blob_id } = database.prepare('select blob_id from company_file where id = ?').get(id) as {
+    blob_id: string
+  }
+  const staged = await core.blobs.stage(once(Buffer.from('picture')), 100)
+  await core.previewJobs.finish(
+    { file, format: { kind: 'image', extension: 'png' }, blob: { id: blob_id, size: 0 }, owner },
+    [{ staged, type: 'image/webp', width: 1, height: 1 }],
+  )
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
+}
 
 interface StoredRow {
   readonly columns: Row
