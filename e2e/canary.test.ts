@@ -13,14 +13,6 @@ import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  holdfast,
-  holdfastJson,
-  holdfastReading,
-  type ServerProcess,
-  type Settings,
-  startServerProcess,
-} from '../packages/server/test/cli/processes.ts'
 import { testFolder } from '../packages/server/test/helpers/cleanup.ts'
 import { fileForm, filesPath } from '../packages/server/test/helpers/companies.ts'
 import { uploadForm } from '../packages/server/test/helpers/server.ts'
@@ -31,6 +23,14 @@ import {
   type Finder,
   writingsOf,
 } from '../packages/server/test/helpers/writings.ts'
+import {
+  holdfast,
+  holdfastJson,
+  holdfastReading,
+  type ServerProcess,
+  type Settings,
+  startServerProcess,
+} from './processes.ts'
 
 const KILLS = 5
 const LARGE = 3 * 1024 * 1024

@@ -7,7 +7,6 @@ import { randomInt } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { startServerProcess } from '../packages/server/test/cli/processes.ts'
 import { assertSameBytes, pattern } from '../packages/server/test/helpers/bytes.ts'
 import {
   announce,
@@ -17,6 +16,7 @@ import {
   startCompanyPlace,
   stateOf,
 } from './company-place.ts'
+import { startServerProcess } from './processes.ts'
 
 const CHUNK = 1024 * 1024
 const CHUNKS = 6

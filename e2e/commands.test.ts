@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { holdfastJson } from '../packages/server/test/cli/processes.ts'
+import { holdfastJson } from './processes.ts'
 import { download, type Place, startPlace, upload } from './server-process.ts'
 
 const COMMANDS = 500

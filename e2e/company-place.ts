@@ -1,13 +1,8 @@
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import {
-  holdfastJson,
-  type ServerProcess,
-  type Settings,
-  startServerProcess,
-} from '../packages/server/test/cli/processes.ts'
 import { testFolder } from '../packages/server/test/helpers/cleanup.ts'
 import { bearer, fileForm, filesPath } from '../packages/server/test/helpers/companies.ts'
+import { holdfastJson, type ServerProcess, type Settings, startServerProcess } from './processes.ts'
 
 /** A real server on a folder of its own, and a member of a company with a token. */
 export interface CompanyPlace {

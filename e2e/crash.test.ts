@@ -11,8 +11,8 @@ import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { spawnServer, startServerProcess } from '../packages/server/test/cli/processes.ts'
 import { testFolder } from '../packages/server/test/helpers/cleanup.ts'
+import { spawnServer, startServerProcess } from './processes.ts'
 import {
   deleteMessage,
   download,

@@ -12,13 +12,7 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import {
-  environmentOf,
-  holdfast,
-  holdfastJson,
-  ROOT,
-  type Settings,
-} from '../packages/server/test/cli/processes.ts'
+import { environmentOf, holdfast, holdfastJson, ROOT, type Settings } from './processes.ts'
 import {
   download,
   type Place,

@@ -3,17 +3,12 @@ import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import {
-  holdfastJson,
-  type ServerProcess,
-  type Settings,
-  startServerProcess,
-} from '../packages/server/test/cli/processes.ts'
 import { testFolder } from '../packages/server/test/helpers/cleanup.ts'
 import { PUBLIC_KEY, uploadForm } from '../packages/server/test/helpers/server.ts'
+import { holdfastJson, type ServerProcess, type Settings, startServerProcess } from './processes.ts'
 
-export type { Settings } from '../packages/server/test/cli/processes.ts'
 export { PUBLIC_KEY } from '../packages/server/test/helpers/server.ts'
+export type { Settings } from './processes.ts'
 
 /** A real server on a data folder of its own, and somebody who is signed in and has a box. */
 export interface Place {

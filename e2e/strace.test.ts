@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { type Call, parseTrace } from '../faults/power-cut/trace.ts'
-import { eventually } from '../packages/server/test/cli/processes.ts'
+import { eventually } from './processes.ts'
 import {
   blobFile,
   deleteMessage,

@@ -9,7 +9,7 @@ import { test } from 'node:test'
 import { CREDENTIALS, startCeph } from './ceph.ts'
 
 const TESTS = 'packages/server/test'
-const CORE = ['company-files', 'company-files.model', 'saved-files.links', 'saved-files.races']
+const CORE = ['company-files', 'company-files.model', 'saved-files.links']
 const LOOK_INTO_THE_FOLDER = ['misakey/damage', 'twake/damage']
 const LOOK_FOR_FILES = [
   'nothing is left of an upload whose client leaves half way',
@@ -29,6 +29,7 @@ test('the server passes its tests of files with blobs in a bucket', {
   if (typeof ceph === 'string') return
   const files = [
     ...CORE.map((name) => `${TESTS}/core/${name}.test.ts`),
+    'e2e/races.test.ts',
     ...globSync(`${TESTS}/dialects/{misakey,privasfer,twake}/*.test.ts`).filter(
       (file) => !LOOK_INTO_THE_FOLDER.some((name) => file.endsWith(`${name}.test.ts`)),
     ),

@@ -2,15 +2,11 @@ import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pino } from 'pino'
+import { type Launch, type ServerProcess, startServerProcess } from '../e2e/processes.ts'
 import { loadConfig } from '../packages/server/src/config.ts'
 import { type Server, startServer } from '../packages/server/src/server.ts'
 import { type Files, nodeFiles } from '../packages/server/src/store/files.ts'
 import { folderPaths } from '../packages/server/src/store/folder.ts'
-import {
-  type Launch,
-  type ServerProcess,
-  startServerProcess,
-} from '../packages/server/test/cli/processes.ts'
 import { createOwner, type Owner } from '../packages/server/test/helpers/account.ts'
 import { atEnd, type Scope, testFolder } from '../packages/server/test/helpers/cleanup.ts'
 import { createCompany, type TestCompany } from '../packages/server/test/helpers/companies.ts'

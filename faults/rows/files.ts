@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { eventually } from '../../packages/server/test/cli/processes.ts'
+import { eventually } from '../../e2e/processes.ts'
 import { type Answer, call } from '../../packages/server/test/helpers/http.ts'
 import { type Call, createFaultyFiles, type FaultyFiles, SHORT } from '../faulty-files.ts'
 import {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
+import { eventually } from '../../e2e/processes.ts'
 import type { Failpoint } from '../../packages/server/src/core/failpoints.ts'
-import { eventually } from '../../packages/server/test/cli/processes.ts'
 import { assertStatus, isAcknowledged, OPERATIONS, type Operation } from '../operations.ts'
 import { type PlaceApart, startPlaceApart } from '../place.ts'
 import type { Row, RowScope } from '../row.ts'

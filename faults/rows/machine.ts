@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { cp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { eventually } from '../../packages/server/test/cli/processes.ts'
+import { eventually } from '../../e2e/processes.ts'
 import { client, resourceOf } from '../../packages/server/test/helpers/companies.ts'
 import { type Answer, call } from '../../packages/server/test/helpers/http.ts'
 import { mountSmallDisk } from '../../packages/server/test/helpers/small-disk.ts'

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { run } from '../../packages/server/test/cli/processes.ts'
+import { run } from '../../e2e/processes.ts'
 import type { Row } from '../row.ts'
 
 const TEST = 'packages/server/test/core/blobs-crashes.model.test.ts'

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { holdfast, oneObject } from '../../packages/server/test/cli/processes.ts'
+import { holdfast, oneObject } from '../../e2e/processes.ts'
 import { filesBelow } from '../../packages/server/test/helpers/store.ts'
 import { LossError } from './ledger.ts'
 import type { World } from './world.ts'

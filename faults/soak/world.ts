@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { EXIT_FINDINGS } from '../../packages/server/src/cli/run.ts'
 import {
   COMMAND,
   environmentOf,
@@ -13,7 +12,8 @@ import {
   type ServerProcess,
   type Settings,
   startServerProcess,
-} from '../../packages/server/test/cli/processes.ts'
+} from '../../e2e/processes.ts'
+import { EXIT_FINDINGS } from '../../packages/server/src/cli/run.ts'
 import { PUBLIC_KEY } from '../../packages/server/test/helpers/server.ts'
 import { ask, expected } from './requests.ts'
 

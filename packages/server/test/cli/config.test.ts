@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { readdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { describe, test } from 'node:test'
+import { refusedStart } from '../../../../e2e/processes.ts'
 import { type Config, ConfigError, loadConfig } from '../../src/config.ts'
 import { testFolder } from '../helpers/cleanup.ts'
-import { refusedStart } from './processes.ts'
 
 const MIB = 1024 * 1024
 const BUCKET = {

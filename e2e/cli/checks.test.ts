@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { LARGE, storeFiles } from '../helpers/checks.ts'
-import { testFolder } from '../helpers/cleanup.ts'
-import { openStoreOf, temporaryConfig } from '../helpers/store.ts'
-import { holdfast, oneObject } from './processes.ts'
+import { LARGE, storeFiles } from '../../packages/server/test/helpers/checks.ts'
+import { testFolder } from '../../packages/server/test/helpers/cleanup.ts'
+import { openStoreOf, temporaryConfig } from '../../packages/server/test/helpers/store.ts'
+import { holdfast, oneObject } from '../processes.ts'
 
 test('fsck, scrub and gc end with 0 when all is well, with 1 when not, and with 2 when they cannot run', async (t) => {
   const config = await temporaryConfig(t)

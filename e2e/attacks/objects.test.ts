@@ -8,18 +8,18 @@ import { copyFile, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { open, parseIdentity, seal } from '@holdfast/seal'
-import { readyDownload } from '../helpers/account.ts'
-import { pattern } from '../helpers/bytes.ts'
-import { chunkQuery, client, createApp } from '../helpers/companies.ts'
-import type { TestServer } from '../helpers/server.ts'
-import { rowsOf } from '../helpers/store.ts'
+import { readyDownload } from '../../packages/server/test/helpers/account.ts'
+import { pattern } from '../../packages/server/test/helpers/bytes.ts'
+import { chunkQuery, client, createApp } from '../../packages/server/test/helpers/companies.ts'
+import type { TestServer } from '../../packages/server/test/helpers/server.ts'
+import { rowsOf } from '../../packages/server/test/helpers/store.ts'
 import {
   type Received,
   receive,
   startTenants,
   type Tenant,
   type TenantFile,
-} from '../helpers/tenants.ts'
+} from '../../packages/server/test/helpers/tenants.ts'
 
 const CHUNK = 65_536
 const SEALED_CHUNK = CHUNK + 16

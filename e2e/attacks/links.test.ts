@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { changeColumns } from '../helpers/columns.ts'
-import { startTenants } from '../helpers/tenants.ts'
+import { changeColumns } from '../../packages/server/test/helpers/columns.ts'
+import { startTenants } from '../../packages/server/test/helpers/tenants.ts'
 
 const LINKS: Record<string, readonly string[]> = {
   account_file: ['blob_id', 'owner_id'],

@@ -4,9 +4,9 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
-import { testFolder } from '../helpers/cleanup.ts'
-import { databaseSettings } from '../helpers/postgres.ts'
-import { PUBLIC_KEY } from '../helpers/server.ts'
+import { testFolder } from '../../packages/server/test/helpers/cleanup.ts'
+import { databaseSettings } from '../../packages/server/test/helpers/postgres.ts'
+import { PUBLIC_KEY } from '../../packages/server/test/helpers/server.ts'
 import {
   eventually,
   holdfast,
@@ -14,7 +14,7 @@ import {
   refusedStart,
   type ServerProcess,
   startServerProcess,
-} from './processes.ts'
+} from '../processes.ts'
 
 const STOP_MS = 10_000
 

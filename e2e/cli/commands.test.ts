@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { databaseSettings } from '../helpers/postgres.ts'
+import { databaseSettings } from '../../packages/server/test/helpers/postgres.ts'
 import {
   type Ended,
   holdfast,
@@ -14,7 +14,7 @@ import {
   type ServerProcess,
   type Settings,
   startServerProcess,
-} from './processes.ts'
+} from '../processes.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 const TOKEN = /^[0-9A-Za-z]{60}$/

@@ -5,10 +5,10 @@ import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Scope } from '../helpers/cleanup.ts'
+import type { Scope } from '../packages/server/test/helpers/cleanup.ts'
 
 /** The root of the checkout. */
-export const ROOT = fileURLToPath(new URL('../../../../', import.meta.url))
+export const ROOT = fileURLToPath(new URL('../', import.meta.url))
 /** What `npm start` hands to Node: flags, and the program. */
 const SERVER = startWords()
 export const COMMAND = join(ROOT, 'packages/server/src/cli/main.ts')

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { generateIdentity } from '@holdfast/seal'
-import { testFolder } from '../helpers/cleanup.ts'
+import { testFolder } from '../../packages/server/test/helpers/cleanup.ts'
 import {
   type Ended,
   holdfast,
@@ -12,7 +12,7 @@ import {
   refusedStart,
   type Settings,
   startServerProcess,
-} from './processes.ts'
+} from '../processes.ts'
 
 const PERSON = ['--email', 'ann@example.com', '--name', 'Ann']
 /** One that writes and one that reads; all open the store in the same way. */

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Config } from '../../src/config.ts'
-import { folderPaths } from '../../src/store/folder.ts'
-import { pattern } from '../helpers/bytes.ts'
-import type { Answer } from '../helpers/http.ts'
+import type { Config } from '../packages/server/src/config.ts'
+import { folderPaths } from '../packages/server/src/store/folder.ts'
+import { pattern } from '../packages/server/test/helpers/bytes.ts'
+import type { Answer } from '../packages/server/test/helpers/http.ts'
 import {
   createOpenBox,
   deleteBox,
@@ -19,8 +19,13 @@ import {
   saved,
   savedUpload,
   unsave,
-} from '../helpers/saved-files.ts'
-import { signIn, startTestServer, type TestServer, upload } from '../helpers/server.ts'
+} from '../packages/server/test/helpers/saved-files.ts'
+import {
+  signIn,
+  startTestServer,
+  type TestServer,
+  upload,
+} from '../packages/server/test/helpers/server.ts'
 
 const ROUNDS = process.env.SLOW === '1' ? 400 : 24
 
