@@ -24,17 +24,12 @@ describe('on PostgreSQL', { skip: typeof postgres === 'string' && postgres }, ()
     const suite = globSync('packages/server/test/**/*.test.ts', { cwd: ROOT, exclude: ELSEWHERE })
     const files = [...suite, ...SLOW]
     assert.ok(files.length > 50)
-    const words = ['--test', '--test-concurrency=3', '--test-timeout=120000', ...files]
+    const words = ['--test', '--test-concurrency=3', '--test-timeout=300000', ...files]
     const env = { ...process.env }
     // Otherwise the tests take themselves for one of these.
     delete env.NODE_TEST_CONTEXT
-    const child = spawn(process.execPath, words, { cwd: ROOT, env, stdio: 'pipe' })
-    let said = ''
-    child.stdout.on('data', (bytes) => {
-      said += bytes
-    })
-    child.stderr.pipe(process.stderr)
+    const child = spawn(process.execPath, words, { cwd: ROOT, env, stdio: 'inherit' })
     const [code] = await once(child, 'close')
-    assert.equal(code, 0, said.slice(said.indexOf('failing tests')))
+    assert.equal(code, 0)
   })
 })

@@ -9,7 +9,13 @@ import { holdfast, oneObject } from '../processes.ts'
 
 test('fsck, scrub and gc end with 0 when all is well, with 1 when not, and with 2 when they cannot run', async (t) => {
   const config = await temporaryConfig(t)
-  const settings = { HOLDFAST_DATA: config.data }
+  const settings = {
+    HOLDFAST_DATA: config.data,
+    ...(config.postgres && {
+      HOLDFAST_DATABASE_URL: config.postgres.url,
+      HOLDFAST_UNSAFE_DATABASE: '1',
+    }),
+  }
   const store = await openStoreOf(t, config)
   const { files } = await storeFiles(store, LARGE, 10)
   const [{ object, path, blobId }] = files as [(typeof files)[number]]

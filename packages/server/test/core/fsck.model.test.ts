@@ -117,7 +117,8 @@ const DAMAGES: readonly [string, Damage][] = [
     'content row changed': {
       size: SMALL,
       cause: sql(
-        ({ blobId }) => `update small_content set sealed = x'00' where blob_id = '${blobId}'`,
+        ({ blobId }) =>
+          `update small_content set sealed = substr(sealed, 1, 1) where blob_id = '${blobId}'`,
       ),
       found: ({ blobId }) => [`mismatched small_content ${blobId}`],
     },

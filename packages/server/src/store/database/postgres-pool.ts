@@ -135,7 +135,7 @@ function reserved(client: pg.PoolClient): PostgresPoolClient {
   let lost = false
   async function query(text: string, values: readonly unknown[]) {
     try {
-      return await client.query(text, [...values])
+      return await client.query(text, values.map(withoutNul))
     } catch (error) {
       // What the driver itself throws leaves the connection in a state that nobody knows.
       lost ||= !(error instanceof pg.DatabaseError)
@@ -146,6 +146,14 @@ function reserved(client: pg.PoolClient): PostgresPoolClient {
     query: query as unknown as PostgresPoolClient['query'],
     release: (destroy) => client.release(lost || destroy === true),
   }
+}
+
+/**
+ * Text of PostgreSQL cannot have the character NUL in it. Nothing that is stored has; whatever is asked
+ * for with it is asked for with a character instead that stands for nothing.
+ */
+function withoutNul(value: unknown): unknown {
+  return typeof value === 'string' ? value.replaceAll('\0', '\u{10ffff}') : value
 }
 
 /** What core is told of an error. */

@@ -104,7 +104,7 @@ test('a slow reader gets a whole list, and others are not held up meanwhile', as
     assert.equal(removed.status, 204)
     assert.ok(await isFree(server))
   }
-  assert.ok(count > 20, 'it came in pieces')
+  assert.ok(count > 5, 'it came in pieces')
   const { data } = JSON.parse(Buffer.concat(pieces).toString()) as PageJson
   const known = new Set(all.map(({ id }) => id))
   assert.deepEqual(

@@ -301,9 +301,10 @@ test('a start goes on with what waits, and remembers what failed', async (t) => 
   await tamper(config, 'delete from preview')
   await tamper(
     config,
-    `insert or replace into preview_job
-      select id, blob_id, 'waiting', 0, 1, ?, 'dead', 0 from company_file where id = ?`,
-    ...[clock.now + 20_000, waiting.id],
+    `delete from preview_job where file_id = '${waiting.id}';
+    insert into preview_job
+      select id, blob_id, 'waiting', 0, 1, ${clock.now + 20_000}, 'dead', 0 from company_file
+      where id = '${waiting.id}'`,
   )
   const server = await first.server.restart()
   const mia = client(server, first.company, first.company.member)
