@@ -7,11 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { startPostgres } from './postgres.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
-/** What is not about the database, or about SQLite, or attacks rows through SQLite's own driver. */
-const ELSEWHERE = [
-  'packages/server/test/store/**',
-  'packages/server/test/attacks/sealed-values.test.ts',
-]
+/** What is not about the database, or about SQLite. */
+const ELSEWHERE = ['packages/server/test/store/**']
 
 /** Of the slow set, what is about the database. */
 const SLOW = ['e2e/races.test.ts', 'e2e/cli/commands.test.ts', 'e2e/cli/start.test.ts']

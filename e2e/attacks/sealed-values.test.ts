@@ -5,12 +5,17 @@
 import assert from 'node:assert/strict'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
-import type { Core } from '../../src/core/core.ts'
-import { CoreError } from '../../src/core/errors.ts'
-import { SEALED_TABLES } from '../../src/core/keys/sealed-tables.ts'
-import { folderPaths } from '../../src/store/folder.ts'
-import { stored } from '../helpers/account.ts'
-import { receive, startTenants, type Tenant, type Text } from '../helpers/tenants.ts'
+import type { Core } from '../../packages/server/src/core/core.ts'
+import { CoreError } from '../../packages/server/src/core/errors.ts'
+import { SEALED_TABLES } from '../../packages/server/src/core/keys/sealed-tables.ts'
+import { folderPaths } from '../../packages/server/src/store/folder.ts'
+import { stored } from '../../packages/server/test/helpers/account.ts'
+import {
+  receive,
+  startTenants,
+  type Tenant,
+  type Text,
+} from '../../packages/server/test/helpers/tenants.ts'
 
 type Row = Record<string, string | number | null>
 type Read = (core: Core, row: Row, whose: Tenant) => Promise<unknown>
