@@ -10,6 +10,7 @@ import { CoreError } from '../../packages/server/src/core/errors.ts'
 import { SEALED_TABLES } from '../../packages/server/src/core/keys/sealed-tables.ts'
 import { folderPaths } from '../../packages/server/src/store/folder.ts'
 import { stored } from '../../packages/server/test/helpers/account.ts'
+import { inPieces } from '../../packages/server/test/helpers/bytes.ts'
 import {
   receive,
   startTenants,
@@ -167,15 +168,11 @@ async function givePreview(core: Core, database: DatabaseSync, tenant: Tenant): 
   const { blob_id } = database.prepare('select blob_id from company_file where id = ?').get(id) as {
     blob_id: string
   }
-  const staged = await core.blobs.stage(once(Buffer.from('picture')), 100)
+  const staged = await core.blobs.stage(inPieces(Buffer.from('picture')), 100)
   await core.previewJobs.finish(
     { file, format: { kind: 'image', extension: 'png' }, blob: { id: blob_id, size: 0 }, owner },
     [{ staged, type: 'image/webp', width: 1, height: 1 }],
   )
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
 }
 
 interface StoredRow {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import type { PreviewJob } from '../../src/core/previews/jobs.ts'
+import { inPieces } from '../helpers/bytes.ts'
 import { filesBelow, openStoreOf, type TestStore, temporaryConfig } from '../helpers/store.ts'
 
 const LEASE_MS = 20_000
@@ -22,7 +23,7 @@ async function scene(t: TestContext, config?: TestStore['config']) {
     caller,
     jobs: core.previewJobs,
     async add(name: string) {
-      const staged = await core.blobs.stage(piece(randomBytes(10)), 100)
+      const staged = await core.blobs.stage(inPieces(randomBytes(10)), 100)
       return core.companyFiles.create(caller, { name }, staged)
     },
     state: async (fileId: string) => {
@@ -31,15 +32,11 @@ async function scene(t: TestContext, config?: TestStore['config']) {
     },
     finish: async (job: PreviewJob | undefined) => {
       assert.ok(job)
-      const staged = await core.blobs.stage(piece(Buffer.from('picture')), 100)
+      const staged = await core.blobs.stage(inPieces(Buffer.from('picture')), 100)
       await core.previewJobs.finish(job, [{ staged, type: 'image/webp', width: 1, height: 1 }])
     },
     blobs: () => filesBelow(`${settings.data}/blobs`),
   }
-}
-
-async function* piece(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
 }
 
 test('jobs are taken in their order, each by one, quick and slow ones apart', async (t) => {

@@ -3,6 +3,7 @@ import type { AccountFile } from '../../src/core/account-files/files.ts'
 import type { Core } from '../../src/core/core.ts'
 import { generateKey, hashToken } from '../../src/core/secrets.ts'
 import type { Server } from '../../src/server.ts'
+import { inPieces } from './bytes.ts'
 import { type Answer, type CallOptions, call } from './http.ts'
 import type { TestServer } from './server.ts'
 import { tamper } from './store.ts'
@@ -95,12 +96,8 @@ export async function stored(
   name: string,
   bytes: Uint8Array | string = 'content',
 ): Promise<AccountFile> {
-  const staged = await core.blobs.stage(once(Buffer.from(bytes)), Number.POSITIVE_INFINITY)
+  const staged = await core.blobs.stage(inPieces(Buffer.from(bytes)), Number.POSITIVE_INFINITY)
   return core.accountFiles.create(who.id, staged, { name, type: 'text/plain' })
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
 }
 
 /** Makes every name searchable by index. */
