@@ -16,10 +16,11 @@ import {
   CreateMultipartUploadCommand,
   GetObjectCommand,
   PutObjectCommand,
-  S3Client,
+  type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { generateIdentity } from '@holdfast/seal'
+import { CREDENTIALS, createCephClient, REGION } from '../engines/ceph-client.ts'
 import { createPart, readPart } from '../packages/server/src/core/blobs/parts.ts'
 import type { BlobStore } from '../packages/server/src/core/blobs/store.ts'
 import { createKeyring, openKeyring } from '../packages/server/src/core/keys/keyring.ts'
@@ -33,8 +34,6 @@ const PART = 5 * MIB
 const REACH = 0.8
 const BUCKET = 'holdfast-bench'
 const SCRIPTS = fileURLToPath(new URL('../scripts/engines/', import.meta.url))
-const CREDENTIALS = { accessKeyId: 'testaccess', secretAccessKey: 'testsecret12345678' }
-const REGION = 'us-east-1'
 
 /** A way of moving a file; answers when the last byte is there. */
 interface Way {
@@ -192,14 +191,7 @@ async function main(): Promise<void> {
     const load = loadavg()
     const port = String(10_000 + (process.pid % 100) * 200)
     const endpoint = execFileSync(join(SCRIPTS, 'ceph-start'), [ceph, port]).toString().trim()
-    const client = new S3Client({
-      endpoint,
-      region: REGION,
-      forcePathStyle: true,
-      credentials: CREDENTIALS,
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-    })
+    const client = createCephClient(endpoint)
     await client.send(new CreateBucketCommand({ Bucket: BUCKET }))
     const store = await openS3Store({
       bucket: BUCKET,

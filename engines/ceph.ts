@@ -5,15 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { CreateBucketCommand, type S3Client } from '@aws-sdk/client-s3'
 import type { S3Place } from '../packages/server/src/store/blobs/s3/place.ts'
+import { CREDENTIALS, createCephClient, REGION } from './ceph-client.ts'
 import { freePorts } from './ports.ts'
 
 const SCRIPTS = fileURLToPath(new URL('../scripts/engines/', import.meta.url))
 const PROGRAMS = ['ceph-mon', 'ceph-osd', 'radosgw', 'curl']
-const REGION = 'us-east-1'
-
-export const CREDENTIALS = { accessKeyId: 'testaccess', secretAccessKey: 'testsecret12345678' }
 
 /** A Ceph that runs for one file of tests. */
 export interface Ceph {
@@ -52,14 +50,7 @@ export async function startCeph(): Promise<Ceph | string> {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   }).trim()
-  const client = new S3Client({
-    endpoint,
-    region: REGION,
-    forcePathStyle: true,
-    credentials: CREDENTIALS,
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-  })
+  const client = createCephClient(endpoint)
   after(() => client.destroy())
   const bucket = 'holdfast-test'
   await client.send(new CreateBucketCommand({ Bucket: bucket }))

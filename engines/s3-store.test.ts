@@ -12,7 +12,8 @@ import { assertSameBytes, pattern } from '../packages/server/test/helpers/bytes.
 import { atEnd } from '../packages/server/test/helpers/cleanup.ts'
 import { assertRefused } from '../packages/server/test/helpers/refusals.ts'
 import { blobStoreSuite } from '../packages/server/test/store/blob-store.suite.ts'
-import { type Ceph, CREDENTIALS, startCeph } from './ceph.ts'
+import { type Ceph, startCeph } from './ceph.ts'
+import { CREDENTIALS } from './ceph-client.ts'
 import { type Fault, type FaultProxy, startFaultProxy } from './fault-proxy.ts'
 
 const MIB = 1024 * 1024

@@ -6,7 +6,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { test } from 'node:test'
-import { CREDENTIALS, startCeph } from './ceph.ts'
+import { startCeph } from './ceph.ts'
+import { CREDENTIALS } from './ceph-client.ts'
 
 const TESTS = 'packages/server/test'
 const CORE = ['company-files', 'company-files.model', 'saved-files.links']
