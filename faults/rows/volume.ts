@@ -55,7 +55,7 @@ const TROUBLES: readonly Trouble[] = [
   },
   {
     name: 'the database is missing',
-    says: /holds blobs but no database/,
+    says: /there are blobs but no database/,
     make: (data) => Promise.all(DATABASE.map((name) => rm(join(data, name), { force: true }))),
   },
   {
