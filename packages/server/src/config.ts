@@ -6,7 +6,7 @@ import type { S3Credentials, S3Place } from './store/blobs/s3/place.ts'
 export interface Config {
   readonly host: string
   readonly port: number
-  /** Absolute path of the data folder. */
+  /** Absolute path of the data folder; nobody uses it when blobs and database are both elsewhere. */
   readonly data: string
   /** Where blobs and keyring are; undefined is the data folder. */
   readonly blobs: S3Place | undefined
@@ -80,14 +80,21 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   const port = read.integer('HOLDFAST_PORT', 8420, 0, 65535)
   const data = resolve(read.text('HOLDFAST_DATA', './data'))
   const host6 = host.includes(':') ? `[${host}]` : host
+  const blobs = read.s3Place('HOLDFAST_BLOBS_URL')
+  const postgres = postgresSettings(read)
+  if (blobs && postgres && !environment.HOLDFAST_ROOT_KEY_FILE) {
+    throw new ConfigError(
+      'HOLDFAST_ROOT_KEY_FILE must be set when HOLDFAST_DATABASE_URL and HOLDFAST_BLOBS_URL are: there is no data folder for it to lie beside',
+    )
+  }
   return Object.freeze({
     host,
     port,
     data,
-    blobs: read.s3Place('HOLDFAST_BLOBS_URL'),
+    blobs,
     rootKeyFile: resolve(read.text('HOLDFAST_ROOT_KEY_FILE', `${data}.key`)),
     recipient: read.choice('HOLDFAST_RECIPIENT', ['x25519', 'hybrid'], 'x25519'),
-    postgres: postgresSettings(read),
+    postgres,
     publicUrl: read.url('HOLDFAST_PUBLIC_URL', `http://${host6}:${port}`),
     trustedProxies: read.list('HOLDFAST_TRUSTED_PROXIES'),
     allowedOrigins: read.list('HOLDFAST_ALLOWED_ORIGINS'),

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Core } from './core/core.ts'
 import { FOLLOW_EVERY_MS } from './core/keys/epochs.ts'
+import { BEAT_EVERY_MS, type Processes } from './core/processes/processes.ts'
 import type { Metrics } from './http/metrics.ts'
 
 const HOUR_MS = 3600 * 1000
@@ -43,6 +44,7 @@ export function startJobs(parts: JobParts): { stop(): Promise<void> } {
 function jobs(parts: JobParts): Job[] {
   const { core, logger, startedAt } = parts
   return [
+    ...(core.processes ? [beatJob(core.processes)] : []),
     ...(parts.scrubRate > 0 ? [scrubJob(parts)] : []),
     {
       name: 'follow epochs',
@@ -108,6 +110,11 @@ function onceAlike(work: () => Promise<void>): () => Promise<void> {
       throw error
     }
   }
+}
+
+/** Tells the other servers of the store that this one is there. */
+function beatJob(processes: Processes): Job {
+  return { name: 'beat', everyMs: BEAT_EVERY_MS, waitsFirst: true, run: onceAlike(processes.beat) }
 }
 
 /** Opens everything that is stored about once a month; an operator's own scrub goes before it. */

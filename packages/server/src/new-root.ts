@@ -3,10 +3,9 @@ import type { Identity } from '@holdfast/seal'
 import type { Config } from './config.ts'
 import { failpoint } from './core/failpoints.ts'
 import { openKeyring, resealKeyring } from './core/keys/keyring.ts'
-import { markerOf, openStore, rootKeyOf } from './open.ts'
-import { changeStoreMarker, requireSameVolume } from './store/blobs/volume.ts'
-import { changeMarkerRoot, lockFolder, lockKeys } from './store/folder.ts'
+import { markerOf, rootKeyOf, volumeOf } from './open.ts'
 import { createRootKey, readRootKey } from './store/root-key.ts'
+import type { Release } from './store/volume.ts'
 
 /** The root key that a store has now. */
 export interface ChangedRoot {
@@ -26,40 +25,43 @@ export interface ChangedRoot {
  * on, also when the key file is not set to the new one yet.
  *
  * @param file of the new key; made when it is missing
+ * @param onLost told when others may work on the store too: the process should end
  * @throws FolderError, RootKeyError, KeyringError
  */
-export async function changeRootKey(config: Config, file: string): Promise<ChangedRoot> {
+export async function changeRootKey(
+  config: Config,
+  file: string,
+  onLost: (error: Error) => void = () => undefined,
+): Promise<ChangedRoot> {
   const keyFile = resolve(file)
-  await markerOf(config)
-  const unlockFolder = await lockFolder(config.data)
+  const volume = volumeOf(config)
+  const held: Release[] = []
   try {
-    const unlockKeys = lockKeys(config.data)
-    try {
-      const known = await readRootKey(keyFile, config.data)
-      const marker = await markerOf(config)
-      const store = await openStore(config)
-      if (config.blobs) await requireSameVolume(store, marker)
-      if (known?.recipient.toString() === marker.root) {
-        if (config.blobs) await changeStoreMarker(store, marker)
-        await resealKeyring(store, known, [known])
-        return changed(known, keyFile, false)
-      }
-      const root = await rootKeyOf(config, marker)
-      const next = known ?? (await createRootKey(keyFile, config.recipient))
-      await failpoint('root.made')
-      await resealKeyring(store, root, [root, next])
-      await failpoint('root.both')
-      await openKeyring(store, next)
-      await changeMarkerRoot(config.data, marker, next.recipient.toString())
-      if (config.blobs) await changeStoreMarker(store, await markerOf(config))
-      await failpoint('root.marked')
-      await resealKeyring(store, next, [next])
-      return changed(next, keyFile, known === undefined)
-    } finally {
-      unlockKeys()
+    await markerOf(config, volume)
+    held.push(await volume.lockAlone(onLost))
+    held.push(await volume.lockKeys(onLost))
+    const known = await readRootKey(keyFile, config.data)
+    const marker = await markerOf(config, volume)
+    const store = await volume.store()
+    await volume.join(marker, false)
+    if (known?.recipient.toString() === marker.root) {
+      await volume.changeRoot(marker, marker.root)
+      await resealKeyring(store, known, [known])
+      return changed(known, keyFile, false)
     }
+    const root = await rootKeyOf(config, marker)
+    const next = known ?? (await createRootKey(keyFile, config.recipient))
+    await failpoint('root.made')
+    await resealKeyring(store, root, [root, next])
+    await failpoint('root.both')
+    await openKeyring(store, next)
+    await volume.changeRoot(marker, next.recipient.toString())
+    await failpoint('root.marked')
+    await resealKeyring(store, next, [next])
+    return changed(next, keyFile, known === undefined)
   } finally {
-    unlockFolder()
+    for (const release of held.reverse()) await release()
+    await volume.close()
   }
 }
 

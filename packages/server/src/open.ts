@@ -2,6 +2,7 @@ import type { Identity } from '@holdfast/seal'
 import type { Config } from './config.ts'
 import { BLOB_FOLDER } from './core/blobs/blobs.ts'
 import type { BlobStore } from './core/blobs/store.ts'
+import { followClock, type SharedClock } from './core/clock.ts'
 import { type Core, createCore } from './core/core.ts'
 import type { Database } from './core/database.ts'
 import { failpoint } from './core/failpoints.ts'
@@ -10,21 +11,14 @@ import { createKeyring, openKeyring } from './core/keys/keyring.ts'
 import type { PreviewKind } from './core/previews/formats.ts'
 import { openDiskStore } from './store/blobs/disk.ts'
 import type { Observe } from './store/blobs/s3/attempts.ts'
-import { claimStore, requireEmpty, requireSameVolume } from './store/blobs/volume.ts'
+import { placeName } from './store/blobs/s3/place.ts'
+import { requireEmpty } from './store/blobs/volume.ts'
 import { SCHEMA_VERSION, schemaVersion } from './store/database/migrate.ts'
 import { type DatabasePlace, postgresPlace, sqlitePlace } from './store/database/place.ts'
 import { type Files, nodeFiles } from './store/files.ts'
-import {
-  FolderError,
-  folderPaths,
-  isServed,
-  lockFolder,
-  lockKeys,
-  readMarker,
-  type VolumeMarker,
-  writeMarker,
-} from './store/folder.ts'
+import { FolderError, folderPaths, type VolumeMarker } from './store/folder.ts'
 import { createRootKey, RootKeyError, readRootKey } from './store/root-key.ts'
+import { folderVolume, type Release, sharedVolume, type Volume } from './store/volume.ts'
 
 /** An opened store. */
 export interface Opened {
@@ -37,8 +31,9 @@ export interface Opened {
 }
 
 /**
- * Opens the store for the server: takes the folder's lock, makes what a new store needs, migrates.
- * A wrong or missing key is found out here, before anything is served.
+ * Opens the store for the server: takes its lock, makes what a new store needs, migrates. A wrong or
+ * missing key is found out here, before anything is served. Where servers share the store they start
+ * one after the other.
  *
  * @param onFailure told of failures after which nothing may be acknowledged any more
  * @param files through which objects on a disk are kept
@@ -54,35 +49,35 @@ export async function openForServer(
   observe?: Observe,
   previewKinds: readonly PreviewKind[] = [],
 ): Promise<Opened> {
-  const unlock = await lockFolder(config.data)
-  const opened: { close(): Promise<void> }[] = []
+  const volume = volumeOf(config, files, observe)
+  const unlock = await volume.lockForServer()
+  const opened: { close(): Promise<void> }[] = [volume]
   async function close(): Promise<void> {
     for (const each of opened.reverse()) await each.close()
-    unlock()
+    await unlock()
   }
   try {
     await failpoint('start.locked')
-    let marker = await readMarker(config.data)
+    let marker = await volume.marker()
     const place = databasePlaceOf(config)
     const isNew = await place.isNew()
     if (!marker && !isNew) {
       throw new FolderError(
-        `${place.name} belongs to a store, but ${config.data} is empty: is the right volume mounted?`,
+        `${place.name} belongs to a store, but ${volume.name} is empty: ${volume.doubt}`,
       )
     }
-    const store = await openStore(config, files, observe)
-    opened.push(store)
+    const store = await volume.store()
     // Before a root key is made for nothing.
     if (config.blobs && !marker) await requireEmpty(store)
     const known = await readRootKey(config.rootKeyFile, config.data)
     if (!known && marker) throw missingKey(config, marker)
     const root = known ?? (await createRootKey(config.rootKeyFile, config.recipient))
     await failpoint('start.key-read')
-    marker ??= await writeMarker(config.data, root.recipient.toString())
+    marker ??= await volume.create(root.recipient.toString())
     refuseOtherKey(root, marker)
     await failpoint('start.marked')
 
-    if (config.blobs) await (isNew ? claimStore : requireSameVolume)(store, marker)
+    await volume.join(marker, isNew)
     if (isNew) await prepareNewStore(store, root, place)
     const keyring = await openKeyring(store, root)
     await failpoint('start.keyring-opened')
@@ -90,15 +85,40 @@ export async function openForServer(
     if (!config.blobs) await store.clearUnfinished()
     const database = await place.openForServer(onFailure)
     opened.push(database)
-    const core = createCore({ database, store, keyring, clock, ...config, previewKinds })
+    const shared = volume.isShared ? await sharedClockOf(database) : undefined
+    const core = createCore({
+      ...{ database, store, keyring, ...config, previewKinds },
+      clock: shared?.read ?? clock,
+      sharedClock: shared,
+    })
     await bindToVolume(database, marker, store, place)
     await core.epochs.start()
+    if (core.processes) {
+      await core.processes.join()
+      opened.push({ close: core.processes.leave })
+      await unlock()
+    }
     await failpoint('start.bound')
     return { core, madeRootKey: known === undefined, served: true, close }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+/** What says which store the settings mean, and who works on it. */
+export function volumeOf(config: Config, files: Files = nodeFiles, observe?: Observe): Volume {
+  const open = () => openStore(config, files, observe)
+  const { data, blobs, postgres } = config
+  return blobs && postgres
+    ? sharedVolume(placeName(blobs), postgres, open)
+    : folderVolume(data, open, blobs !== undefined)
+}
+
+/** The time by which all processes on a database go. */
+async function sharedClockOf(database: Database): Promise<SharedClock> {
+  const { postgresTime } = await import('./store/database/postgres.ts')
+  return followClock(() => postgresTime(database.read))
 }
 
 /** Where a store keeps its blobs and keyring: in its data folder, or in a bucket. @throws BucketError */
@@ -119,20 +139,24 @@ export async function openStore(
  * @throws FolderError, DatabaseError, RootKeyError, KeyringError
  */
 export async function openForCommand(config: Config, clock: () => number): Promise<Opened> {
-  const marker = await markerOf(config)
-  const root = await rootKeyOf(config, marker)
-  const opened: { close(): Promise<void> }[] = []
+  const volume = volumeOf(config)
+  const opened: { close(): Promise<void> }[] = [volume]
   async function close(): Promise<void> {
     for (const each of opened.reverse()) await each.close()
   }
   try {
-    const store = await openStore(config)
-    opened.push(store)
-    if (config.blobs) await requireSameVolume(store, marker)
+    const marker = await markerOf(config, volume)
+    const root = await rootKeyOf(config, marker)
+    const store = await volume.store()
+    await volume.join(marker, false)
     const keyring = await openKeyring(store, root)
     const database = await databasePlaceOf(config).openForCommand()
     opened.push(database)
-    const core = createCore({ database, store, keyring, clock, ...config })
+    const shared = volume.isShared ? await sharedClockOf(database) : undefined
+    const core = createCore({
+      ...{ database, store, keyring, ...config },
+      clock: shared?.read ?? clock,
+    })
     await refuseOtherSchema(database)
     await isBound(database, marker)
     await core.epochs.start()
@@ -140,7 +164,7 @@ export async function openForCommand(config: Config, clock: () => number): Promi
     const follow = () => core.epochs.follow().catch(() => undefined)
     const following = setInterval(follow, FOLLOW_EVERY_MS).unref()
     opened.push({ close: async () => clearInterval(following) })
-    return { core, madeRootKey: false, served: isServed(config.data), close }
+    return { core, madeRootKey: false, served: await volume.isServed(), close }
   } catch (error) {
     await close()
     throw error
@@ -150,23 +174,32 @@ export async function openForCommand(config: Config, clock: () => number): Promi
 /**
  * The same for a command that changes the keyring: one at a time.
  *
+ * @param onLost told when others may change it too: the process should end
  * @throws FolderError, RootKeyError, KeyringError
  */
-export async function openForKeys(config: Config, clock: () => number): Promise<Opened> {
-  await markerOf(config)
-  const unlock = lockKeys(config.data)
+export async function openForKeys(
+  config: Config,
+  clock: () => number,
+  onLost: (error: Error) => void,
+): Promise<Opened> {
+  const volume = volumeOf(config)
+  let unlock: Release | undefined
   try {
+    await markerOf(config, volume)
+    unlock = await volume.lockKeys(onLost)
     const opened = await openForCommand(config, clock)
     return {
       ...opened,
       async close() {
         await opened.close()
-        unlock()
+        await unlock?.()
       },
     }
   } catch (error) {
-    unlock()
+    await unlock?.()
     throw error
+  } finally {
+    await volume.close()
   }
 }
 
@@ -178,10 +211,10 @@ export function databasePlaceOf({ data, postgres }: Config): DatabasePlace {
 }
 
 /** The marker of a store that is there. @throws FolderError */
-export async function markerOf(config: Config): Promise<VolumeMarker> {
-  const marker = await readMarker(config.data)
+export async function markerOf(config: Config, volume: Volume): Promise<VolumeMarker> {
+  const marker = await volume.marker()
   if (marker && !(await databasePlaceOf(config).isNew())) return marker
-  throw new FolderError(`there is no store in ${config.data}: start the server once`)
+  throw new FolderError(`there is no store in ${volume.name}: start the server once`)
 }
 
 /** The root key that a marker names. @throws RootKeyError when the key file holds another or is missing */
@@ -220,7 +253,7 @@ async function refuseBlobs(store: BlobStore, place: DatabasePlace): Promise<void
 
 const VOLUME = 'volume'
 
-/** Binds a new database to its folder. */
+/** Binds a new database to its store. */
 async function bindToVolume(
   database: Database,
   marker: VolumeMarker,
@@ -235,8 +268,8 @@ async function bindToVolume(
 }
 
 /**
- * @returns whether a server has bound the database to the folder yet
- * @throws FolderError for one that was copied in from another store: it would not know this folder's blobs
+ * @returns whether a server has bound the database to the store yet
+ * @throws FolderError for one that was copied in from another store: it would not know this one's blobs
  */
 async function isBound(database: Database, marker: VolumeMarker): Promise<boolean> {
   const row = await database.read

@@ -31,6 +31,12 @@ function runner(open: (config: Config, clock: () => number) => Promise<Opened>):
 
 const run = runner(openForCommand)
 
+/** Another command may have begun to change what this one changes: it can be run again. */
+function endAtOnce({ message }: Error): never {
+  process.stderr.write(`holdfast: the lock of the keys is lost: ${message}. Run it again.\n`)
+  process.exit(EXIT_COULD_NOT_RUN)
+}
+
 const check: RunCheck = async (command, { work, isClean, json, words }) => {
   try {
     const store = await openForCommand(loadConfig(), Date.now)
@@ -70,7 +76,11 @@ const program = createGroup(
       ...[userCommand, sessionCommand, tokenCommand, companyCommand, appCommand],
       previewsCommand,
     ].map((make) => make(run)),
-    keysCommand(run, runner(openForKeys)),
+    keysCommand(
+      run,
+      runner((config, clock) => openForKeys(config, clock, endAtOnce)),
+      endAtOnce,
+    ),
     ...[fsckCommand, scrubCommand, gcCommand].map((make) => make(check)),
   ],
 )

@@ -15,7 +15,7 @@ import { type BoxFiles, createBoxFiles } from './boxes/files.ts'
 import { type BoxKeyShares, createBoxKeyShares } from './boxes/key-shares.ts'
 import { type BoxMessages, createBoxMessages } from './boxes/messages.ts'
 import { type Checks, createChecks } from './checks/checks.ts'
-import type { Clock } from './clock.ts'
+import type { Clock, SharedClock } from './clock.ts'
 import { type CompanyChunks, createCompanyChunks } from './company-files/chunks.ts'
 import { createCompanyContent } from './company-files/content.ts'
 import { type CompanyFiles, createCompanyFiles } from './company-files/files.ts'
@@ -33,6 +33,7 @@ import { type ApiTokens, createApiTokens } from './people/tokens.ts'
 import type { PreviewKind } from './previews/formats.ts'
 import { createPreviewJobs, type PreviewJobs } from './previews/jobs.ts'
 import { createPreviews } from './previews/previews.ts'
+import { createProcesses, type Processes } from './processes/processes.ts'
 import { createRekey, type Rekey } from './rekey/rekey.ts'
 import { createQuotas, type QuotaRules, type Quotas } from './saved-files/quotas.ts'
 import { createSavedFiles, type SavedFiles } from './saved-files/saved-files.ts'
@@ -43,6 +44,8 @@ export interface CoreParts {
   store: BlobStore
   keyring: EpochKeyring
   clock: Clock
+  /** In a server that is not alone on its store: what `clock` goes by. */
+  sharedClock?: SharedClock | undefined
   /** Of new epochs. */
   recipient: KeyKind
   /** Content up to so many bytes lives in the database. */
@@ -83,6 +86,8 @@ export interface Core {
   readonly epochs: Epochs
   readonly rekey: Rekey
   readonly checks: Checks
+  /** The servers on this store; undefined where there is one at most. */
+  readonly processes: Processes | undefined
   /** The time that everything here goes by. */
   readonly clock: Clock
   /** @param startedAt milliseconds since the epoch; objects that are younger are left alone */
@@ -138,6 +143,7 @@ export function createCore(given: CoreParts): Core {
     links: createLinks(keyring, clock),
     epochs,
     rekey: createRekey(database, parts.store, keyring, epochs),
+    processes: parts.sharedClock && createProcesses(given.database, parts.sharedClock),
     clock,
     sweep: (startedAt) => sweep({ database, store, staged, blobs, clock }, startedAt),
     checks: createChecks({ database, store, keyring, blobs, clock }),

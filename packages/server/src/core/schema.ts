@@ -37,6 +37,10 @@ export interface Schema {
   download: DownloadTable
   download_file: DownloadFileTable
   scrub_finding: ScrubFindingTable
+  server_process: ServerProcessTable
+  staged_object: StagedObjectTable
+  lease: LeaseTable
+  request_window: RequestWindowTable
 }
 
 declare const sealedAs: unique symbol
@@ -141,6 +145,8 @@ export interface BlobTable {
   size: number
   created_at: Instant
   sealed: Sealed<BlobSeal> | null
+  /** Of one that is being deleted: until then its bytes wait for those who read them. */
+  kept_until: Generated<Instant | null>
 }
 
 /** What a part must be, held against the stored object before its first byte is used. */
@@ -439,6 +445,29 @@ export interface PreviewJobTable {
   leased_until: Instant
   lease_owner: string | null
   created_at: Instant
+}
+
+export interface ServerProcessTable {
+  id: string
+  started_at: Instant
+  heard_at: Instant
+}
+
+export interface StagedObjectTable {
+  object: string
+  process_id: string
+}
+
+export interface LeaseTable {
+  name: string
+  holder: string
+  until: Instant
+}
+
+export interface RequestWindowTable {
+  address_index: Uint8Array
+  requests: number
+  until: Instant
 }
 
 export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>

@@ -76,9 +76,14 @@ export function parseMarker(text: string): VolumeMarker | undefined {
   return undefined
 }
 
+/** Of a new volume. @param root public recipient of its root key */
+export function newMarker(root: string): VolumeMarker {
+  return { format: FORMAT, volume: randomUUID(), root }
+}
+
 /** Writes the marker of a new volume, durably, before anything else is kept there. */
 export async function writeMarker(data: string, root: string): Promise<VolumeMarker> {
-  const marker: VolumeMarker = { format: FORMAT, volume: randomUUID(), root }
+  const marker = newMarker(root)
   await writeNewFile(join(data, MARKER), `${JSON.stringify(marker)}\n`)
   return marker
 }

@@ -13,9 +13,17 @@ export const onPostgres = server() !== undefined
 
 /** The settings of a store's database: on PostgreSQL one of its own, which goes with the test. */
 export async function databaseSettings(t: Scope): Promise<Record<string, string>> {
-  if (server() === undefined) return {}
+  return server() === undefined ? {} : createDatabase(t, 'holdfast_template')
+}
+
+/** The same for a database in which nothing is. */
+export function emptyDatabase(t: Scope): Promise<Record<string, string>> {
+  return createDatabase(t, 'template0')
+}
+
+async function createDatabase(t: Scope, template: string): Promise<Record<string, string>> {
   const name = `test_${randomBytes(8).toString('hex')}`
-  await onServer(`create database ${name} template holdfast_template`)
+  await onServer(`create database ${name} template ${template}`)
   atEnd(t, () => onServer(`drop database ${name} with (force)`))
   return { HOLDFAST_DATABASE_URL: databaseUrl(name), HOLDFAST_UNSAFE_DATABASE: '1' }
 }

@@ -11,13 +11,14 @@ import { createCommand, createGroup, EXIT_FINDINGS, print, type Run } from '../r
 /**
  * @param run opens the store as for any command
  * @param runAlone the same for commands that change the keyring, of which one runs at a time
+ * @param onLost told when such a command may not be alone any more
  */
-export function keysCommand(run: Run, runAlone: Run): Command {
+export function keysCommand(run: Run, runAlone: Run, onLost: (error: Error) => void): Command {
   return createGroup('keys', 'the root key and the epochs', [
     statusCommand(run),
     newEpochCommand(runAlone),
     rekeyCommand(runAlone),
-    newRootCommand(),
+    newRootCommand(onLost),
   ])
 }
 
@@ -119,11 +120,15 @@ async function rekey(core: Core, quiet: boolean): Promise<RekeyReport> {
   }
 }
 
-function newRootCommand(): Command {
+function newRootCommand(onLost: (error: Error) => void): Command {
   return createCommand('new-root', 'give the store another root key, while no server runs')
     .requiredOption('--new-key-file <file>', 'of the new root key; made when it is missing')
     .action(async ({ newKeyFile }: { newKeyFile: string }, command: Command) => {
-      const { recipient, kind, keyFile, made } = await changeRootKey(loadConfig(), newKeyFile)
+      const { recipient, kind, keyFile, made } = await changeRootKey(
+        loadConfig(),
+        newKeyFile,
+        onLost,
+      )
       print(command, { recipient, kind, key_file: keyFile, made }, () =>
         [
           `The root key is ${recipient} (${kind})${made ? ', newly made' : ''}.`,

@@ -52,7 +52,8 @@ export async function changeStoreMarker(store: BlobStore, marker: VolumeMarker):
   await store.replace(MARKER, Buffer.from(markerText(marker)))
 }
 
-async function readStoreMarker(store: BlobStore): Promise<VolumeMarker | undefined> {
+/** The store's marker, or undefined when it has none. @throws FolderError when it is damaged */
+export async function readStoreMarker(store: BlobStore): Promise<VolumeMarker | undefined> {
   try {
     const object = await store.open(MARKER)
     try {

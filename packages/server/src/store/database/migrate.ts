@@ -9,6 +9,7 @@ import * as companyFiles from './migrations/0003-company-files.ts'
 import * as previews from './migrations/0004-previews.ts'
 import * as checks from './migrations/0005-checks.ts'
 import * as epochs from './migrations/0006-epochs.ts'
+import * as processes from './migrations/0007-processes.ts'
 
 /** In order; a released migration is never edited. */
 const migrations: Record<string, Migration> = {
@@ -18,13 +19,15 @@ const migrations: Record<string, Migration> = {
   '0004-previews': previews,
   '0005-checks': checks,
   '0006-epochs': epochs,
+  '0007-processes': processes,
 }
 
 /** The name of the newest migration: what `npx holdfast` and the server must agree on. */
 export const SCHEMA_VERSION = Object.keys(migrations).at(-1) ?? ''
 
 /**
- * Brings the database up to `SCHEMA_VERSION`. Only the server does, under the folder's lock.
+ * Brings the database up to `SCHEMA_VERSION`. Only a server that starts does, one at a time: under the
+ * folder's lock, or on PostgreSQL under one of the database.
  *
  * @throws FolderError when a newer program has migrated it
  */

@@ -23,6 +23,7 @@ const OLDEST_VERSION = 150000
 /** For a connection, or for one of the pool to become free. */
 const CONNECT_MS = 5000
 const STATEMENT_MS = 30_000
+const KEEP_ALIVE_MS = 10_000
 /** A server that does not say that time is over is not there any more. */
 const ANSWER_MS = STATEMENT_MS + 5000
 /** Whoever waits for a row longer than this waits for a process that hangs. */
@@ -61,12 +62,8 @@ export function poolOver(
   options: { connections: number; unhurried?: boolean; serializable?: boolean },
 ): Kysely<Schema> {
   const pool = new pg.Pool({
-    connectionString: access.url,
-    application_name: 'holdfast',
+    ...connectionOf(access),
     max: options.connections,
-    connectionTimeoutMillis: CONNECT_MS,
-    keepAlive: true,
-    types,
     ...(!options.unhurried && { query_timeout: ANSWER_MS }),
     onConnect: (client) => prepare(client, access, options),
   })
@@ -77,6 +74,34 @@ export function poolOver(
     // SQLite knows that nothing is in an empty list.
     plugins: [new HandleEmptyInListsPlugin({ strategy: replaceWithNoncontingentExpression })],
   })
+}
+
+/** A connection of its own, for what lasts as long as it: its owner ends it. @throws CoreError, DatabaseError */
+export async function connectAlone(access: PostgresAccess): Promise<pg.Client> {
+  // Whoever waits for a lock says nothing for long.
+  const client = new pg.Client({
+    ...connectionOf(access),
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+  })
+  try {
+    await client.connect()
+    await prepare(client, access, { unhurried: true })
+    await client.query("select set_config('idle_session_timeout', '0', false)")
+    return client
+  } catch (error) {
+    await client.end().catch(() => undefined)
+    throw error instanceof DatabaseError ? error : translated(error)
+  }
+}
+
+function connectionOf(access: PostgresAccess): pg.ClientConfig {
+  return {
+    connectionString: access.url,
+    application_name: 'holdfast',
+    connectionTimeoutMillis: CONNECT_MS,
+    keepAlive: true,
+    types,
+  }
 }
 
 /** Settings that hold whatever those of server, database and role are. @throws DatabaseError */

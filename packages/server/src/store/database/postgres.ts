@@ -73,24 +73,61 @@ export async function openCommandPostgres(access: PostgresAccess): Promise<Datab
   return database
 }
 
+/** What time it is by the database's clock, in milliseconds since the epoch. */
+export async function postgresTime(reader: Kysely<Schema>): Promise<number> {
+  const { rows } = await sql<{ time: number }>`
+    select (extract(epoch from clock_timestamp()) * 1000)::bigint as time`.execute(reader)
+  return rows[0]?.time ?? Number.NaN
+}
+
 /** The id of the volume that the database belongs to, if it belongs to one. @throws DatabaseError */
 export async function postgresVolume(access: PostgresAccess): Promise<string | undefined> {
+  return asking(access, async (pool) => {
+    if (!(await hasTable(pool, 'meta'))) return undefined
+    const row = await pool
+      .selectFrom('meta')
+      .select('value')
+      .where('key', '=', 'volume')
+      .executeTakeFirst()
+    return row?.value
+  })
+}
+
+/**
+ * Whether a server of the database has been heard of within so many milliseconds.
+ *
+ * @throws DatabaseError
+ */
+export async function postgresIsServed(access: PostgresAccess, withinMs: number): Promise<boolean> {
+  return asking(access, async (pool) => {
+    if (!(await hasTable(pool, 'server_process'))) return false
+    const since = (await postgresTime(pool)) - withinMs
+    const heard = await pool
+      .selectFrom('server_process')
+      .select('id')
+      .where('heard_at', '>', since)
+      .limit(1)
+      .executeTakeFirst()
+    return heard !== undefined
+  })
+}
+
+async function asking<T>(
+  access: PostgresAccess,
+  ask: (pool: Kysely<Schema>) => Promise<T>,
+): Promise<T> {
   const pool = poolOver(access, { connections: 1 })
   try {
-    return await mendable(async () => {
-      const { rows } = await sql<{ there: boolean }>`
-        select to_regclass('meta') is not null as there`.execute(pool)
-      if (!rows[0]?.there) return undefined
-      const row = await pool
-        .selectFrom('meta')
-        .select('value')
-        .where('key', '=', 'volume')
-        .executeTakeFirst()
-      return row?.value
-    })
+    return await mendable(() => ask(pool))
   } finally {
     await pool.destroy()
   }
+}
+
+async function hasTable(pool: Kysely<Schema>, name: keyof Schema): Promise<boolean> {
+  const { rows } = await sql<{ there: boolean }>`
+    select to_regclass(${name}) is not null as there`.execute(pool)
+  return rows[0]?.there === true
 }
 
 /** Who reads waits for nobody who writes: each has half of the connections. */
@@ -151,7 +188,7 @@ function mayRetry(error: unknown, attempt: number): boolean {
 }
 
 /** What the server refuses while a store is opened is for the operator to mend. */
-async function mendable<T>(work: () => Promise<T>): Promise<T> {
+export async function mendable<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
