@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import {
   COMMAND,
   environmentOf,
@@ -101,6 +103,12 @@ export async function createWorld(): Promise<World> {
   let commands: Promise<void> = Promise.resolve()
   let pinKey: { key: string; until: number } | undefined
 
+  /** What a killed server leaves is found until the next one has swept; and what is being deleted keeps its epoch. */
+  function isExpected(words: readonly string[], printed: string): boolean {
+    if (words[0] === 'gc') return isEnding
+    return words.join(' ') === 'keys rekey' && JSON.parse(printed).damaged === 0
+  }
+
   return {
     folder,
     data,
@@ -126,9 +134,7 @@ export async function createWorld(): Promise<World> {
     },
 
     command(...words) {
-      // What a killed server leaves is found until the next one has swept.
-      const mayFind = () => words[0] === 'gc' && isEnding
-      commands = commands.then(() => command(settings, words, mayFind))
+      commands = commands.then(() => command(settings, words, (found) => isExpected(words, found)))
       return commands
     },
 
@@ -154,24 +160,30 @@ export async function createWorld(): Promise<World> {
   }
 }
 
-/** A command that is not told what becomes of the server. */
+/**
+ * A command that is not told what becomes of the server.
+ *
+ * @param mayFind whether what the command has found may be there, from what it printed
+ */
 async function command(
   settings: Settings,
   words: readonly string[],
-  mayFind: () => boolean,
+  mayFind: (printed: string) => boolean,
 ): Promise<void> {
   const child = spawn(process.execPath, [COMMAND, ...words, '--json'], {
     cwd: ROOT,
     env: environmentOf(settings),
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
-  let said = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    said += text
-  })
-  const code = await new Promise((resolve) => child.once('close', resolve))
-  if (code === EXIT_FINDINGS && mayFind()) return
-  if (code !== 0) throw new Error(`holdfast ${words.join(' ')} ended with ${code}: ${tail(said)}`)
+  const [printed, said, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close'),
+  ])
+  if (code === EXIT_FINDINGS && mayFind(printed)) return
+  if (code !== 0) {
+    throw new Error(`holdfast ${words.join(' ')} ended with ${code}: ${tail(printed + said)}`)
+  }
 }
 
 function tail(text: string): string {
