@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   holdfast,
   holdfastJson,
@@ -11,8 +12,27 @@ import {
   type Settings,
   startServerProcess,
 } from '../e2e/processes.ts'
+import { loadConfig } from '../packages/server/src/config.ts'
+import type { SweepReport } from '../packages/server/src/core/blobs/sweep.ts'
+import { type Core, createCore } from '../packages/server/src/core/core.ts'
+import type { Reader } from '../packages/server/src/core/database.ts'
+import { openKeyring } from '../packages/server/src/core/keys/keyring.ts'
+import { requireProcess } from '../packages/server/src/core/processes/processes.ts'
+import { openForServer } from '../packages/server/src/open.ts'
+import { openS3Store } from '../packages/server/src/store/blobs/s3/store.ts'
+import { openCommandPostgres } from '../packages/server/src/store/database/postgres.ts'
+import { readRootKey } from '../packages/server/src/store/root-key.ts'
+import { link } from '../packages/server/test/helpers/blobs.ts'
+import {
+  assertSameBytes,
+  collect,
+  inPieces,
+  pattern,
+} from '../packages/server/test/helpers/bytes.ts'
 import { atEnd, testFolder } from '../packages/server/test/helpers/cleanup.ts'
-import { emptyDatabase, query } from '../packages/server/test/helpers/postgres.ts'
+import { emptyDatabase } from '../packages/server/test/helpers/postgres.ts'
+import { TestClock } from '../packages/server/test/helpers/server.ts'
+import { rowsOf } from '../packages/server/test/helpers/store.ts'
 import { type Ceph, startCeph } from './ceph.ts'
 import { startPostgres } from './postgres.ts'
 
@@ -24,6 +44,7 @@ if (typeof ceph === 'string' || missing.length > 0) {
   describe('several servers', { skip: missing.join(', ') }, () => undefined)
 } else {
   describe('several servers on one database and one bucket', () => starts(ceph))
+  describe('what a server has begun', () => beginnings(ceph))
 }
 
 interface Place {
@@ -141,6 +162,121 @@ function starts(ceph: Ceph): void {
       /^holdfast: another command works on the keys of s3:/,
     )
   })
+}
+
+const HOUR_MS = 3600 * 1000
+/** What no row names and is older belongs to nobody. */
+const GRACE_MS = 24 * HOUR_MS
+const NOTHING_DONE = { finished: 0, trashed: 0, suspicious: 0, removed: 0 }
+
+/** Servers that go by a clock of the test, in this process, without their jobs. */
+async function openCores(t: TestContext, ceph: Ceph) {
+  const { settings } = await newPlace(t, ceph)
+  const config = loadConfig(settings)
+  await (await openForServer(config, Date.now, assert.ifError)).close()
+  const clock = new TestClock()
+  clock.now = Date.now()
+  async function open(): Promise<Core> {
+    const { blobs = assert.fail(), postgres = assert.fail() } = config
+    const store = await openS3Store(blobs)
+    const database = await openCommandPostgres(postgres)
+    atEnd(t, async () => {
+      await database.close()
+      await store.close()
+    })
+    const root = (await readRootKey(config.rootKeyFile, config.data)) ?? assert.fail()
+    const keyring = await openKeyring(store, root)
+    const sharedClock = { read: clock.read, set: async () => undefined }
+    const core = createCore({ ...config, database, store, keyring, clock: clock.read, sharedClock })
+    await core.processes?.join()
+    return core
+  }
+  const [one, other] = [await open(), await open()]
+  const { id } = await one.identities.createPerson({ email: 'keeper@example.com', name: 'Keeper' })
+  return { config, clock, one, other, keeper: id }
+}
+
+function beginnings(ceph: Ceph): void {
+  const content = pattern(100_000)
+  const stage = ({ blobs }: Core) => blobs.stage(inPieces(content), content.length)
+
+  it('is left alone by the sweeps of others, however long it takes', async (t) => {
+    const { config, clock, one, other, keeper } = await openCores(t, ceph)
+    const staged = await stage(one)
+    for (let day = 0; day < 2; day += 1) {
+      clock.advance(GRACE_MS)
+      for (const core of [other, one]) assert.equal(await core.processes?.beat(), true)
+      assert.deepEqual(await other.sweep(clock.now), NOTHING_DONE)
+      const gc = { dryRun: false, grace: HOUR_MS, limit: 10, force: false }
+      assert.equal((await other.checks.gc({ ...gc, served: false })).trashed, 0)
+    }
+    await one.blobs.keep(staged, (writer) => link(writer, keeper, staged.id))
+    assertSameBytes(await collect(other.blobs.read(staged, 0, staged.size)), content)
+
+    await one.processes?.beat()
+    const told = await rowsOf(config, 'select object from staged_object')
+    assert.deepEqual(told, [], 'what has its row is nobody’s beginning any more')
+  })
+
+  it('goes once that server is taken for dead, and is refused if it was not', async (t) => {
+    const { config, clock, one, other, keeper } = await openCores(t, ceph)
+    const staged = await stage(one)
+    clock.advance(GRACE_MS + HOUR_MS)
+    await other.processes?.beat()
+    // By the test's clock it has lain in the trash for a day as well.
+    assert.deepEqual(await other.sweep(clock.now), { ...NOTHING_DONE, trashed: 1, removed: 1 })
+    await assert.rejects(
+      one.blobs.keep(staged, (writer) => link(writer, keeper, staged.id)),
+      { code: 'storage_unavailable' },
+    )
+    assert.deepEqual(await rowsOf(config, 'select id from blob'), [])
+
+    assert.equal(await one.processes?.beat(), false, 'it joins again')
+    const next = await stage(one)
+    await one.blobs.keep(next, (writer) => link(writer, keeper, next.id))
+    assert.equal(await one.processes?.beat(), true)
+  })
+
+  it('is not taken while its transaction runs: whoever wants to waits for that', async (t) => {
+    const { clock, one, other, keeper } = await openCores(t, ceph)
+    const staged = await stage(one)
+    clock.advance(GRACE_MS + HOUR_MS)
+    await other.processes?.beat()
+    let sweeping: Promise<SweepReport> | undefined
+    await one.blobs.keep(staged, async (writer, changes) => {
+      await link(writer, keeper, staged.id)
+      // As late as can be: the row is locked, and its end is all that is missing.
+      await requireProcess(writer, (await serverIds(writer))[0] ?? '')
+      sweeping ??= other.sweep(clock.now)
+      await delay(500)
+      changes.take(staged.parts[0]?.object ?? '')
+    })
+    assert.deepEqual(await sweeping, NOTHING_DONE)
+    assertSameBytes(await collect(other.blobs.read(staged, 0, staged.size)), content)
+  })
+
+  it('is overwritten, but its bytes wait for an hour for those who read them elsewhere', async (t) => {
+    const { config, clock, one, other, keeper } = await openCores(t, ceph)
+    const staged = await stage(one)
+    await one.blobs.keep(staged, (writer) => link(writer, keeper, staged.id))
+    await one.blobs.changing(async (writer, { replace }) => {
+      await writer.deleteFrom('saved_file').execute()
+      await replace(staged.id)
+    })
+    clock.advance(HOUR_MS - 1)
+    assert.deepEqual(await other.sweep(clock.now), NOTHING_DONE)
+    assertSameBytes(await collect(other.blobs.read(staged, 0, staged.size)), content)
+    const fsck = { served: false, grace: HOUR_MS, repair: false, most: 10 }
+    assert.deepEqual((await other.checks.fsck(fsck)).findings, [])
+    clock.advance(1)
+    assert.deepEqual(await other.sweep(clock.now), { ...NOTHING_DONE, finished: 1 })
+    assert.deepEqual(await rowsOf(config, 'select id from blob'), [])
+  })
+}
+
+async function serverIds(reader: Reader): Promise<string[]> {
+  const rows = await reader.selectFrom('server_process').select('id').orderBy('heard_at').execute()
+  return rows.map(({ id }) => id)
 }
 
 /** What the server says to a session that the command line made. */

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Core } from './core/core.ts'
 import { FOLLOW_EVERY_MS } from './core/keys/epochs.ts'
+import { type Lease, RENEW_EVERY_MS } from './core/processes/lease.ts'
 import { BEAT_EVERY_MS, type Processes } from './core/processes/processes.ts'
 import type { Metrics } from './http/metrics.ts'
 
@@ -30,27 +31,91 @@ interface JobParts {
 
 /**
  * Work that no request waits for: begins at once, then runs at intervals, never twice at a time. A
- * failure is logged and tried again at the next turn.
+ * failure is logged and tried again at the next turn. Where several servers work on the store, one of
+ * them does it, as long as it has the lease.
  */
-export function startJobs(parts: JobParts): { stop(): Promise<void> } {
-  const running = jobs(parts).map((job) => start(job, parts.logger))
+export function startJobs(parts: JobParts): Running {
+  const { logger } = parts
+  const { processes, jobsLease: lease } = parts.core
+  const own = [followJob(parts), ...(processes ? [beatJob(processes, parts)] : [])]
+  const common = () => startAll(commonJobs(parts), logger)
+  return startAll(own, logger, lease ? whileHeld(lease, common, logger) : common())
+}
+
+interface Running {
+  stop(): Promise<void>
+}
+
+function startAll(jobs: readonly Job[], logger: FastifyBaseLogger, ...others: Running[]): Running {
+  const running = [...jobs.map((job) => start(job, logger)), ...others]
   return {
     async stop() {
-      await Promise.all(running.map((job) => job.stop()))
+      await Promise.all(running.map((each) => each.stop()))
     },
   }
 }
 
-function jobs(parts: JobParts): Job[] {
+/** Runs work as long as this process has a lease, and lets another one do so when it is stopped. */
+function whileHeld(lease: Lease, begin: () => Running, logger: FastifyBaseLogger): Running {
+  let work: Running | undefined
+  const taking = start(
+    {
+      name: 'lease',
+      everyMs: RENEW_EVERY_MS,
+      run: onceAlike(async () => {
+        try {
+          await lease.take()
+        } finally {
+          if (lease.isHeld()) work ??= begin()
+          else await end()
+        }
+      }),
+    },
+    logger,
+  )
+
+  async function end(): Promise<void> {
+    const ending = work
+    work = undefined
+    await ending?.stop()
+  }
+
+  return {
+    async stop() {
+      await taking.stop()
+      await end()
+      // If that fails it ends by time.
+      await lease.giveBack().catch(() => undefined)
+    },
+  }
+}
+
+/** What each process does for itself. */
+function followJob({ core }: JobParts): Job {
+  return {
+    name: 'follow epochs',
+    everyMs: FOLLOW_EVERY_MS,
+    run: onceAlike(() => core.epochs.follow()),
+  }
+}
+
+/** Tells the other servers of the store that this one is there. */
+function beatJob(processes: Processes, { logger }: JobParts): Job {
+  return {
+    name: 'beat',
+    everyMs: BEAT_EVERY_MS,
+    waitsFirst: true,
+    run: onceAlike(async () => {
+      if (!(await processes.beat())) logger.warn('other servers had taken this one for dead')
+    }),
+  }
+}
+
+/** What one process does for the store. */
+function commonJobs(parts: JobParts): Job[] {
   const { core, logger, startedAt } = parts
   return [
-    ...(core.processes ? [beatJob(core.processes)] : []),
     ...(parts.scrubRate > 0 ? [scrubJob(parts)] : []),
-    {
-      name: 'follow epochs',
-      everyMs: FOLLOW_EVERY_MS,
-      run: onceAlike(() => core.epochs.follow()),
-    },
     {
       name: 'sweep',
       everyMs: HOUR_MS,
@@ -112,11 +177,6 @@ function onceAlike(work: () => Promise<void>): () => Promise<void> {
   }
 }
 
-/** Tells the other servers of the store that this one is there. */
-function beatJob(processes: Processes): Job {
-  return { name: 'beat', everyMs: BEAT_EVERY_MS, waitsFirst: true, run: onceAlike(processes.beat) }
-}
-
 /** Opens everything that is stored about once a month; an operator's own scrub goes before it. */
 function scrubJob({ core, logger, metrics, scrubRate: rate }: JobParts): Job {
   const { scrub } = core.checks
@@ -142,7 +202,7 @@ function scrubJob({ core, logger, metrics, scrubRate: rate }: JobParts): Job {
   }
 }
 
-function start(job: Job, logger: FastifyBaseLogger): { stop(): Promise<void> } {
+function start(job: Job, logger: FastifyBaseLogger): Running {
   const ending = new AbortController()
   let running: Promise<void> | undefined
   function turn(): void {

@@ -93,9 +93,11 @@ export async function openForServer(
     })
     await bindToVolume(database, marker, store, place)
     await core.epochs.start()
-    if (core.processes) {
-      await core.processes.join()
-      opened.push({ close: core.processes.leave })
+    const { processes } = core
+    if (processes) {
+      await processes.join()
+      // If that fails it is taken for dead in time.
+      opened.push({ close: () => processes.leave().catch(() => undefined) })
       await unlock()
     }
     await failpoint('start.bound')

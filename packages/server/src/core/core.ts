@@ -33,6 +33,7 @@ import { type ApiTokens, createApiTokens } from './people/tokens.ts'
 import type { PreviewKind } from './previews/formats.ts'
 import { createPreviewJobs, type PreviewJobs } from './previews/jobs.ts'
 import { createPreviews } from './previews/previews.ts'
+import { createLease, type Lease } from './processes/lease.ts'
 import { createProcesses, type Processes } from './processes/processes.ts'
 import { createRekey, type Rekey } from './rekey/rekey.ts'
 import { createQuotas, type QuotaRules, type Quotas } from './saved-files/quotas.ts'
@@ -88,9 +89,14 @@ export interface Core {
   readonly checks: Checks
   /** The servers on this store; undefined where there is one at most. */
   readonly processes: Processes | undefined
+  /** Which of them does what no request waits for; undefined as above. */
+  readonly jobsLease: Lease | undefined
   /** The time that everything here goes by. */
   readonly clock: Clock
-  /** @param startedAt milliseconds since the epoch; objects that are younger are left alone */
+  /**
+   * @param startedAt milliseconds since the epoch: what is younger is left alone, where this is the only
+   *   server
+   */
   sweep(startedAt: number): Promise<SweepReport>
   /** Removes what unfinished uploads of other processes left in the store. For the server alone. */
   clearUnfinished(): Promise<void>
@@ -104,8 +110,11 @@ export function createCore(given: CoreParts): Core {
   const identities = createIdentities(database, keyring, clock)
   const tokens = createApiTokens(database, keyring, clock)
   const companies = createCompanies(database, keyring, clock, identities, tokens)
-  const { store, staged } = rememberStaged(parts.store)
-  const blobs = createBlobs(database, store, staged, keyring, clock, smallLimit)
+  const { sharedClock } = parts
+  const { store, staged } = rememberStaged(parts.store, clock, () => processes?.id)
+  const processes = sharedClock && createProcesses(given.database, sharedClock, staged)
+  const isShared = processes !== undefined
+  const blobs = createBlobs(database, store, staged, keyring, clock, smallLimit, isShared)
   const log = createEventLog(database, keyring, clock, identities)
   const quotas = createQuotas(database, clock, quotaRules)
   const keyShares = createBoxKeyShares(database, keyring, clock, log)
@@ -143,9 +152,11 @@ export function createCore(given: CoreParts): Core {
     links: createLinks(keyring, clock),
     epochs,
     rekey: createRekey(database, parts.store, keyring, epochs),
-    processes: parts.sharedClock && createProcesses(given.database, parts.sharedClock),
+    processes,
+    jobsLease: isShared ? createLease(given.database, clock, 'jobs') : undefined,
     clock,
-    sweep: (startedAt) => sweep({ database, store, staged, blobs, clock }, startedAt),
+    sweep: (startedAt) =>
+      sweep({ database, store, staged, blobs, clock }, isShared ? clock() : startedAt),
     checks: createChecks({ database, store, keyring, blobs, clock }),
     clearUnfinished: async () => {
       await store.clearUnfinished()

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Clock } from '../clock.ts'
 import type { Database, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
@@ -132,6 +132,7 @@ export const BLOB_FOLDER = 'blobs/'
 /**
  * @param staged what is being written to the store
  * @param smallLimit content up to so many bytes lives in the database
+ * @param isShared whether other servers may read what this one overwrites
  */
 export function createBlobs(
   database: Database,
@@ -140,6 +141,7 @@ export function createBlobs(
   keyring: Keyring,
   clock: Clock,
   smallLimit: number,
+  isShared: boolean,
 ): Blobs {
   const blobColumn = sealedJson<BlobSeal>(keyring, 'blob')
   const partColumn = sealedJson<PartSeal>(keyring, 'blob_part')
@@ -176,11 +178,18 @@ export function createBlobs(
     await failpoint('blob.inserted')
   }
 
-  /** @returns whether parts are left to be removed from the store */
-  async function release(writer: Writer, blobId: string): Promise<boolean> {
+  /**
+   * @param keptUntil its bytes wait until then
+   * @returns whether parts are left to be removed from the store
+   */
+  async function release(
+    writer: Writer,
+    blobId: string,
+    keptUntil: number | null = null,
+  ): Promise<boolean> {
     const marked = await writer
       .updateTable('blob')
-      .set({ state: 'deleting' })
+      .set({ state: 'deleting', kept_until: keptUntil })
       .where('id', '=', blobId)
       .where(hasNoLink(sql`${blobId}`))
       .executeTakeFirst()
@@ -318,18 +327,22 @@ export function createBlobs(
     const replaced: string[] = []
     const dropped: string[] = []
     const taken: string[] = []
-    const written = database.write((writer) => {
+    const written = database.write(async (writer) => {
       for (const list of [released, replaced, dropped, taken]) list.length = 0
-      return work(writer, {
+      const result = await work(writer, {
         release: async (blobId) => {
           if (await release(writer, blobId)) released.push(blobId)
         },
         replace: async (blobId) => {
-          if (await release(writer, blobId)) replaced.push(blobId)
+          // Who else reads it is not known here: the sweep removes it in time.
+          if (isShared) await release(writer, blobId, clock() + READERS_MS)
+          else if (await release(writer, blobId)) replaced.push(blobId)
         },
         drop: (object) => dropped.push(object),
         take: (object) => taken.push(object),
       })
+      await staged.require(writer, taken)
+      return result
     })
     const result = await written.finally(() => staged.settle(taken))
     const unread = replaced.filter((blobId) => !readers.outlive(blobId))
@@ -424,7 +437,7 @@ export function createBlobs(
       const rows = await database.read
         .selectFrom('blob')
         .select('id')
-        .where('state', '=', 'deleting')
+        .where(isToRemove(clock()))
         // A state may be turned like any plain column; what somebody still has is not removed for it.
         .where(hasNoLink(sql`blob.id`))
         .execute()
@@ -448,6 +461,11 @@ export function createBlobs(
       }
     },
   }
+}
+
+/** Holds for a blob whose bytes are to be removed and wait for nobody. @param now milliseconds since the epoch */
+export function isToRemove(now: number): RawBuilder<boolean> {
+  return sql<boolean>`(blob.state = 'deleting' and coalesce(blob.kept_until, 0) <= ${now})`
 }
 
 function damaged({ id }: StoredBlob, what: string): CoreError {

@@ -23,10 +23,10 @@ export interface SweepReport {
 
 /**
  * Cleans up what crashes left: unfinished deletions, and objects that were stored but whose
- * transaction never came. Run by the server alone, while it holds the folder's lock.
+ * transaction never came. Run by the server that holds the folder's lock, or the lease of the jobs.
  *
  * @param staged objects of this process whose transaction may still come
- * @param startedAt objects changed since then are left alone as well
+ * @param since objects changed since then, or within the store's grace before, are left alone as well
  */
 export async function sweep(
   parts: {
@@ -36,12 +36,12 @@ export async function sweep(
     blobs: Blobs
     clock: Clock
   },
-  startedAt: number,
+  since: number,
 ): Promise<SweepReport> {
   const { database, store, staged, blobs, clock } = parts
   const finished = await blobs.finishDeleting()
   await failpoint('sweep.deletions-finished')
-  const before = startedAt - store.writerGrace
+  const before = since - store.writerGrace
   // After the clock was set back, objects of this process look older than its start.
   const found = await findUntracked(
     database,
@@ -49,7 +49,7 @@ export async function sweep(
     ({ name, changedAt }) => changedAt < before && !staged.has(name),
   )
   await failpoint('sweep.listed')
-  const taken = found.suspicious ? [] : await trashUntracked(database, store, found.settled)
+  const taken = found.suspicious ? [] : await trashUntracked(parts, found.settled)
   await failpoint('sweep.trashed')
   const removed = await store.emptyTrash(clock() - TRASH_KEPT_MS)
   return {

@@ -1,4 +1,6 @@
+import type { Clock } from '../clock.ts'
 import type { Database } from '../database.ts'
+import { forgetSilent } from '../processes/processes.ts'
 import { BLOB_FOLDER } from './blobs.ts'
 import type { BlobStore, ObjectEntry } from './store.ts'
 
@@ -58,12 +60,15 @@ export async function findUntracked(
   return { settled, count, bytes, recent, total, suspicious: count > allowed }
 }
 
-/** Moves objects to the trash that still have no row; answers which. */
+/**
+ * Moves objects to the trash that still have no row; answers which. To be told of those alone that
+ * were written long ago: then no server can make them its own any more.
+ */
 export async function trashUntracked(
-  database: Database,
-  store: BlobStore,
+  { database, store, clock }: { database: Database; store: BlobStore; clock: Clock },
   entries: readonly ObjectEntry[],
 ): Promise<ObjectEntry[]> {
+  if (entries.length > 0) await forgetSilent(database, clock())
   const trashed: ObjectEntry[] = []
   for await (const batch of inBatches(entries, BATCH)) {
     for (const entry of await withoutRow(database, batch)) {
@@ -87,6 +92,9 @@ export async function withoutRow(
     .where('object', 'in', names)
     .unionAll((query) =>
       query.selectFrom('rekey_object').select('object').where('object', 'in', names),
+    )
+    .unionAll((query) =>
+      query.selectFrom('staged_object').select('object').where('object', 'in', names),
     )
     .execute()
   const tracked = new Set(rows.map(({ object }) => object))

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Blobs } from '../blobs/blobs.ts'
+import { type Blobs, isToRemove } from '../blobs/blobs.ts'
 import {
   type BlobStore,
   type ObjectEntry,
@@ -247,9 +247,7 @@ async function checkUntracked(run: Run): Promise<boolean> {
   const recent = await stillUntracked(run, found.recent)
   const settled = await stillThere(store, found.settled)
   const isStopped = repair && found.suspicious
-  const trashed = new Set(
-    repair && !isStopped ? await trashUntracked(database, store, settled) : [],
-  )
+  const trashed = new Set(repair && !isStopped ? await trashUntracked(run, settled) : [])
   for (const entry of settled) {
     findings.add(trashed.has(entry) ? { ...untracked(entry), repair: 'trashed' } : untracked(entry))
   }
@@ -290,14 +288,15 @@ async function stillThere(
   return entries.filter((_, index) => there[index])
 }
 
-/** Of blobs those that still have a row. */
-async function withRow(database: Database, ids: readonly string[]): Promise<string[]> {
+/** Of blobs those whose removal is due. */
+async function toRemove({ database, clock }: Run, ids: readonly string[]): Promise<string[]> {
   const found: string[] = []
   for (let start = 0; start < ids.length; start += PAGE) {
     const rows = await database.read
       .selectFrom('blob')
       .select('id')
       .where('id', 'in', ids.slice(start, start + PAGE))
+      .where(isToRemove(clock()))
       .execute()
     found.push(...rows.map(({ id }) => id))
   }
@@ -308,9 +307,10 @@ async function withRow(database: Database, ids: readonly string[]): Promise<stri
 async function checkUnfinished(run: Run, deleting: readonly string[]): Promise<void> {
   const { store, blobs, findings, served, repair, isSettled } = run
   if (!served) {
-    if (repair && deleting.length > 0) await blobs.finishDeleting()
-    const left = new Set(repair ? await withRow(run.database, deleting) : deleting)
-    for (const id of deleting) {
+    const due = await toRemove(run, deleting)
+    if (repair && due.length > 0) await blobs.finishDeleting()
+    const left = new Set(repair ? await toRemove(run, due) : due)
+    for (const id of due) {
       const text = 'its removal was interrupted'
       const finding: Finding = { kind: 'unfinished', table: 'blob', id, text }
       findings.add(left.has(id) ? finding : { ...finding, repair: 'finished' })

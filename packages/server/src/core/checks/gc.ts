@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Blobs } from '../blobs/blobs.ts'
+import { type Blobs, isToRemove } from '../blobs/blobs.ts'
 import { hasNoLink } from '../blobs/links.ts'
 import { type BlobStore, type ObjectEntry, TRASH_FOLDER } from '../blobs/store.ts'
 import { TRASH_KEPT_MS } from '../blobs/sweep.ts'
@@ -64,7 +64,7 @@ export async function collectGarbage(
   const { database, store, blobs, clock } = parts
   const { served, dryRun, force, onProgress } = options
   const isSettled = isSettledBefore(store, clock, options)
-  const countOrFinish = () => (dryRun ? countDeleting(database) : blobs.finishDeleting())
+  const countOrFinish = () => (dryRun ? countDeleting(database, clock()) : blobs.finishDeleting())
   const deleting = served ? 0 : await countOrFinish()
 
   const found = await findUntracked(database, store, isSettled, (objects) =>
@@ -72,7 +72,7 @@ export async function collectGarbage(
   )
   const stopped = found.suspicious && !force
   const due = stopped ? [] : found.settled.slice(0, options.limit)
-  const trashed = dryRun ? due : await trashUntracked(database, store, due)
+  const trashed = dryRun ? due : await trashUntracked(parts, due)
 
   const before = clock() - TRASH_KEPT_MS
   const old = await sizeOf(store, TRASH_FOLDER, ({ changedAt }) => changedAt < before)
@@ -94,11 +94,11 @@ export async function collectGarbage(
   }
 }
 
-export async function countDeleting(database: Database): Promise<number> {
+async function countDeleting(database: Database, now: number): Promise<number> {
   const { count } = await database.read
     .selectFrom('blob')
     .select((eb) => eb.fn.countAll<number>().as('count'))
-    .where('state', '=', 'deleting')
+    .where(isToRemove(now))
     .where(hasNoLink(sql`blob.id`))
     .executeTakeFirstOrThrow()
   return count

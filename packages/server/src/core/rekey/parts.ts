@@ -98,7 +98,13 @@ export function createPartResealer(
           )
           .executeTakeFirst()
         if (numUpdatedRows === 0n) return false
-        await writer.deleteFrom('rekey_object').where('object', '=', copy.object).execute()
+        const { numDeletedRows } = await writer
+          .deleteFrom('rekey_object')
+          .where('object', '=', copy.object)
+          .executeTakeFirst()
+        if (numDeletedRows === 0n) {
+          throw new CoreError('storage_unavailable', 'another run has begun, and removed the copy')
+        }
         await writer.insertInto('rekey_object').values({ object: row.object }).execute()
         return true
       }),
