@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { partOf } from './page.ts'
 import type { Row } from './row.ts'
 
 /** What became of a row. */
@@ -11,9 +11,7 @@ export interface Result extends Pick<Row, 'step' | 'fault'> {
   readonly error?: unknown
 }
 
-export const PAGE = new URL('../docs/reliability.md', import.meta.url)
-const BEGIN = '<!-- faults -->'
-const END = '<!-- /faults -->'
+const page = partOf(new URL('../docs/reliability.md', import.meta.url), 'faults')
 const HEAD = ['| step | fault | times | result |', '|---|---|---|---|']
 
 /** The matrix as a table of Markdown. */
@@ -27,20 +25,18 @@ export function table(results: readonly Result[]): string {
  * @param rows all there are; those that have no result keep what the page says of them
  */
 export async function writeTable(rows: readonly Row[], results: readonly Result[]): Promise<void> {
-  const { before, between, after } = splitPage(await readFile(PAGE, 'utf8'))
-  const known = new Map(linesOf(between).map((line) => [nameOf(line), line]))
+  const known = new Map(linesOf(await page.read()).map((line) => [nameOf(line), line]))
   for (const result of results) known.set(nameOf(lineOf(result)), lineOf(result))
   const lines = rows.map(({ step, fault }) => {
     const name = `${step} | ${fault}`
     return known.get(name) ?? `| ${name} | | |`
   })
-  const text = [...HEAD, ...lines].join('\n')
-  await writeFile(PAGE, `${before}${BEGIN}\n\n${text}\n\n${END}${after}`)
+  await page.write([...HEAD, ...lines].join('\n'))
 }
 
 /** The names of the rows that the page has, as `step | fault`. */
 export async function rowsOfPage(): Promise<string[]> {
-  return linesOf(splitPage(await readFile(PAGE, 'utf8')).between).map(nameOf)
+  return linesOf(await page.read()).map(nameOf)
 }
 
 function lineOf({ step, fault, times, outcome }: Result): string {
@@ -56,13 +52,4 @@ function linesOf(table: string): string[] {
 
 function nameOf(line: string): string {
   return line.slice(2).split(' | ').slice(0, 2).join(' | ')
-}
-
-function splitPage(text: string): { before: string; between: string; after: string } {
-  const [before, rest] = text.split(BEGIN)
-  const [between, after] = rest?.split(END) ?? []
-  if (before === undefined || between === undefined || after === undefined) {
-    throw new Error(`${PAGE.pathname} has no place for the table`)
-  }
-  return { before, between, after }
 }
