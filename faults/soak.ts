@@ -12,14 +12,12 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { createAccountTraffic } from './soak/account-files.ts'
-import { createBoxTraffic, createSavedTraffic } from './soak/box-files.ts'
-import { createCompanyTraffic } from './soak/company-files.ts'
-import { LossError } from './soak/ledger.ts'
+import { allTraffic } from './soak/kinds.ts'
+import { LossError, lossText } from './soak/ledger.ts'
 import { createRandom, type Random } from './soak/random.ts'
 import { CutError } from './soak/requests.ts'
 import { checkStorage } from './soak/storage.ts'
-import type { Traffic } from './soak/traffic.ts'
+import { countsText } from './soak/traffic.ts'
 import { createWorld, type World } from './soak/world.ts'
 
 /** The server runs so long between two ends, in milliseconds. */
@@ -50,12 +48,7 @@ const until = Date.now() + Number(values.minutes) * 60_000
 console.log(`soak: seed ${seed}, ${values.minutes} minutes, ${values.clients} clients`)
 
 const world = await createWorld()
-const kinds: readonly Traffic[] = [
-  createAccountTraffic(world, seed),
-  createCompanyTraffic(world, seed),
-  createBoxTraffic(world, seed),
-  createSavedTraffic(world, seed),
-]
+const kinds = allTraffic(world.people, seed)
 const ends = { SIGKILL: 0, SIGTERM: 0 }
 try {
   const random = createRandom(seed)
@@ -87,7 +80,7 @@ async function runClient(random: Random): Promise<void> {
   while (!world.isEnding()) {
     try {
       if (random.onceIn(STEPS_PER_COMMAND)) await world.command(...random.pick(COMMANDS))
-      else await random.pick(kinds as [Traffic, ...Traffic[]]).step(random)
+      else await random.pick(kinds).step(random)
     } catch (error) {
       if (!(error instanceof CutError)) throw error
       if (!world.isEnding() && !gaveUp(error)) {
@@ -116,21 +109,12 @@ async function endWithout(last: World): Promise<void> {
 
 function report(title: string): void {
   console.log(`${title}: seed ${seed}, ${ends.SIGKILL} kills, ${ends.SIGTERM} stops`)
-  for (const { name, ledger } of kinds) {
-    const { stored, changed, removed, read, settled } = ledger.counts
-    console.log(
-      `  ${name}: ${stored} stored, ${changed} overwritten, ${removed} deleted, ${read} read, ${settled} open at an end`,
-    )
-  }
+  for (const kind of kinds) console.log(`  ${countsText(kind)}`)
 }
 
 async function tellLoss(error: unknown): Promise<void> {
   report('soak: FAILED')
-  console.log(error instanceof LossError ? `LOST: ${error.message}` : error)
-  if (error instanceof LossError && error.kept) {
-    const { name, id, story } = error.kept
-    console.log(`  ${name}, ${id}\n${story.map((line) => `  ${line}`).join('\n')}`)
-  }
+  console.log(error instanceof LossError ? lossText(error) : error)
   await writeFile(join(world.folder, 'server.log'), world.log())
   console.log(`  the data folder is kept, and the log of the last server: ${world.folder}`)
   console.log(`  again: npm run soak -- --minutes ${values.minutes} --seed ${seed}`)

@@ -1,8 +1,8 @@
 import { createLedger, type Kept, LossError, type State } from './ledger.ts'
+import type { People } from './people.ts'
 import { bytesOf, type Random, randomSize } from './random.ts'
-import { ask, CutError, expected, form, type Question } from './requests.ts'
+import { CutError, expected, form, type Question } from './requests.ts'
 import { patience, randomRange, readResult, type Traffic } from './traffic.ts'
-import type { World } from './world.ts'
 
 const LARGEST = 3 * 1024 * 1024
 
@@ -14,14 +14,14 @@ interface Listed {
 }
 
 /** Programs with an account: upload, list, search, download one or many, delete. */
-export function createAccountTraffic(world: World, seed: string): Traffic {
+export function createAccountTraffic(people: People, seed: string): Traffic {
   const ledger = createLedger()
   let made = 0
 
   const api = (method: string, path: string, question: Question = {}) =>
-    ask(`${world.address()}/api${path}`, method, {
+    people.ask(`/api${path}`, method, {
       ...question,
-      headers: { ...world.member, ...question.headers },
+      headers: { ...people.member, ...question.headers },
     })
 
   async function upload(random: Random): Promise<void> {
@@ -47,7 +47,7 @@ export function createAccountTraffic(world: World, seed: string): Traffic {
   async function read(kept: Kept, random: Random): Promise<void> {
     const range = randomRange(random, sizeOf(kept))
     await ledger.read(kept, 'a download', async () => {
-      const headers = { ...range?.header, 'x-pin-key': await world.pinKey() }
+      const headers = { ...range?.header, 'x-pin-key': await people.pinKey() }
       return readResult(await api('GET', `/files/${kept.id}/download`, { headers }), range?.start)
     })
   }
@@ -59,7 +59,7 @@ export function createAccountTraffic(world: World, seed: string): Traffic {
     if (made.status === 422) return
     const { id } = expected<{ data: { id: string } }>(made, 201).data
     const keyed = await api('POST', `/downloads/${id}/keys`, {
-      json: { pinKey: await world.pinKey() },
+      json: { pinKey: await people.pinKey() },
     })
     const { key } = expected<{ data: { key: string } }>(keyed, 201).data
     const zip = await api('GET', `/downloads/${id}/${key}`).catch((error: unknown) => {
@@ -111,7 +111,7 @@ export function createAccountTraffic(world: World, seed: string): Traffic {
           continue
         }
         kept.id = file.id
-        const headers = { 'x-pin-key': await world.pinKey() }
+        const headers = { 'x-pin-key': await people.pinKey() }
         ledger.settle(kept, readResult(await api('GET', `/files/${file.id}/download`, { headers })))
       }
       for (const [name, { trashed }] of byName) {
@@ -123,7 +123,7 @@ export function createAccountTraffic(world: World, seed: string): Traffic {
   }
 
   async function requireGone(kept: Kept): Promise<void> {
-    const headers = { 'x-pin-key': await world.pinKey() }
+    const headers = { 'x-pin-key': await people.pinKey() }
     const { status } = await api('GET', `/files/${kept.id}/download`, { headers })
     if (status !== 404)
       throw new LossError(`it is deleted, and its download answers ${status}`, kept)

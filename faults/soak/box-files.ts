@@ -1,9 +1,9 @@
 import { PUBLIC_KEY } from '../../packages/server/test/helpers/server.ts'
 import { createLedger, type Kept, LossError } from './ledger.ts'
+import type { People } from './people.ts'
 import { bytesOf, type Random, randomSize } from './random.ts'
-import { ask, expected, form, type Question } from './requests.ts'
+import { expected, form, type Question } from './requests.ts'
 import { patience, randomRange, readResult, type Traffic } from './traffic.ts'
-import type { World } from './world.ts'
 
 const LARGEST = 3 * 1024 * 1024
 const PAGE = 500
@@ -24,11 +24,11 @@ interface Place {
 }
 
 /** Messages with files in a box. */
-export function createBoxTraffic(world: World, seed: string): Traffic {
-  return createTraffic('box files', world, `${seed} box`, {
+export function createBoxTraffic(people: People, seed: string): Traffic {
+  return createTraffic('box files', people, `${seed} box`, {
     async upload(name, bytes, question) {
       const fields = { msg_encrypted_content: name, msg_public_key: PUBLIC_KEY }
-      const answer = await ask(boxAddress(world, '/encrypted-files'), 'POST', {
+      const answer = await people.ask(boxPath(people, '/encrypted-files'), 'POST', {
         ...question,
         body: form('encrypted_file', bytes, fields),
       })
@@ -36,14 +36,14 @@ export function createBoxTraffic(world: World, seed: string): Traffic {
     },
     async remove(id, question) {
       const json = { type: 'msg.delete', referrer_id: id }
-      expected(await ask(boxAddress(world, '/events'), 'POST', { ...question, json }), 201)
+      expected(await people.ask(boxPath(people, '/events'), 'POST', { ...question, json }), 201)
     },
     async list() {
       const found: Listed[] = []
       for (let offset = 0; ; offset += PAGE) {
         const query = `?offset=${offset}&limit=${PAGE}`
-        const answer = await ask(boxAddress(world, `/files${query}`), 'GET', {
-          headers: world.session,
+        const answer = await people.ask(boxPath(people, `/files${query}`), 'GET', {
+          headers: people.session,
         })
         const page = expected<Event[]>(answer, 200)
         found.push(...page.map(listedEvent))
@@ -54,27 +54,29 @@ export function createBoxTraffic(world: World, seed: string): Traffic {
 }
 
 /** Files that somebody keeps for herself. */
-export function createSavedTraffic(world: World, seed: string): Traffic {
-  return createTraffic('saved files', world, `${seed} saved`, {
+export function createSavedTraffic(people: People, seed: string): Traffic {
+  return createTraffic('saved files', people, `${seed} saved`, {
     async upload(name, bytes, question) {
       const fields = { encrypted_metadata: name, key_fingerprint: 'Zk3-h_' }
-      const url = `${world.address()}/box-users/${world.identityId}/saved-files`
+      const path = `/box-users/${people.identityId}/saved-files`
       const body = form('encrypted_file', bytes, fields)
-      return listedSaved(expected<SavedFile>(await ask(url, 'POST', { ...question, body }), 201))
+      return listedSaved(
+        expected<SavedFile>(await people.ask(path, 'POST', { ...question, body }), 201),
+      )
     },
     async remove(id, question) {
-      const url = `${world.address()}/saved-files/${id}`
-      expected(await ask(url, 'DELETE', question), 204)
+      const path = `/saved-files/${id}`
+      expected(await people.ask(path, 'DELETE', question), 204)
     },
     async list() {
-      const url = `${world.address()}/saved-files?limit=0`
-      const answer = await ask(url, 'GET', { headers: world.session })
+      const path = '/saved-files?limit=0'
+      const answer = await people.ask(path, 'GET', { headers: people.session })
       return expected<SavedFile[]>(answer, 200).map(listedSaved)
     },
   })
 }
 
-function createTraffic(name: string, world: World, seed: string, place: Place): Traffic {
+function createTraffic(name: string, people: People, seed: string, place: Place): Traffic {
   const ledger = createLedger()
   const ids = new Map<Kept, string>()
   let made = 0
@@ -84,7 +86,7 @@ function createTraffic(name: string, world: World, seed: string, place: Place): 
     const content = { seed: `${seed} ${made}`, size: randomSize(random, 1, LARGEST) }
     const kept = ledger.add(`${seed.replaceAll(/\W/g, '')}${made}`)
     await ledger.change(kept, 'uploaded', content, async () => {
-      const question = { headers: world.session, giveUpAfter: patience(random) }
+      const question = { headers: people.session, giveUpAfter: patience(random) }
       const listed = await place.upload(kept.name, bytesOf(content), question)
       remember(kept, listed)
     })
@@ -98,7 +100,7 @@ function createTraffic(name: string, world: World, seed: string, place: Place): 
   async function remove(kept: Kept, random: Random): Promise<void> {
     await ledger.change(kept, 'deleted', 'gone', () =>
       place.remove(String(ids.get(kept)), {
-        headers: world.session,
+        headers: people.session,
         giveUpAfter: patience(random),
       }),
     )
@@ -113,8 +115,8 @@ function createTraffic(name: string, world: World, seed: string, place: Place): 
   }
 
   const download = (kept: Kept, headers = {}) =>
-    ask(`${world.address()}/encrypted-files/${kept.id}`, 'GET', {
-      headers: { ...world.session, ...headers },
+    people.ask(`/encrypted-files/${kept.id}`, 'GET', {
+      headers: { ...people.session, ...headers },
     })
 
   return {
@@ -171,6 +173,6 @@ function listedSaved({ id, encrypted_metadata, encrypted_file_id }: SavedFile): 
   return { id, name: encrypted_metadata, fileId: encrypted_file_id }
 }
 
-function boxAddress(world: World, rest: string): string {
-  return `${world.address()}/boxes/${world.boxId}${rest}`
+function boxPath({ boxId }: People, rest: string): string {
+  return `/boxes/${boxId}${rest}`
 }

@@ -1,9 +1,9 @@
 import { filesPath } from '../../packages/server/test/helpers/companies.ts'
 import { createLedger, type Kept, LossError } from './ledger.ts'
+import type { People } from './people.ts'
 import { bytesOf, type Content, type Random, randomSize } from './random.ts'
-import { ask, expected, form, type Question } from './requests.ts'
+import { expected, form, type Question } from './requests.ts'
 import { patience, randomRange, readResult, type Traffic } from './traffic.ts'
-import type { World } from './world.ts'
 
 const LARGEST = 4 * 1024 * 1024
 const MOST_CHUNKS = 6
@@ -16,7 +16,7 @@ interface UploadState {
 }
 
 /** People and applications of a company: whole files, chunks in any order, overwrites, ranges. */
-export function createCompanyTraffic(world: World, seed: string): Traffic {
+export function createCompanyTraffic(people: People, seed: string): Traffic {
   const ledger = createLedger()
   let made = 0
 
@@ -26,8 +26,8 @@ export function createCompanyTraffic(world: World, seed: string): Traffic {
     rest: string,
     question: Question = {},
   ) =>
-    ask(`${world.address()}${filesPath({ id: world.companyId }, fileId, rest)}`, method, {
-      headers: world.member,
+    people.ask(filesPath({ id: people.companyId }, fileId, rest), method, {
+      headers: people.member,
       ...question,
     })
 
@@ -102,7 +102,7 @@ export function createCompanyTraffic(world: World, seed: string): Traffic {
 
   async function overwrite(kept: Kept, random: Random): Promise<void> {
     const content = newContent(random)
-    const question = { headers: world.application, giveUpAfter: patience(random) }
+    const question = { headers: people.application, giveUpAfter: patience(random) }
     if (random.onceIn(2)) {
       await ledger.change(kept, 'overwritten at once', content, async () => {
         const body = form('file', bytesOf(content), { filename: kept.name })
@@ -128,7 +128,7 @@ export function createCompanyTraffic(world: World, seed: string): Traffic {
     const [state] = kept.possible
     const range = randomRange(random, state && state !== 'gone' ? state.size : 0)
     await ledger.read(kept, 'a download', async () => {
-      const headers = { ...world.member, ...range?.header }
+      const headers = { ...people.member, ...range?.header }
       const answer = await send('GET', kept.id, '/download', { headers })
       // Overwritten by something shorter meanwhile.
       if (answer.status === 416 && (kept.busy || kept.possible[0] !== state)) return 'gone'

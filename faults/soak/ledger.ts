@@ -33,6 +33,12 @@ export class LossError extends Error {
   }
 }
 
+/** What was lost, and all that was done with it. */
+export function lossText({ message, kept }: LossError): string {
+  if (!kept) return `LOST: ${message}`
+  return [`LOST: ${message}`, `${kept.name}, ${kept.id}`, ...kept.story].join('\n  ')
+}
+
 /** Everything that the clients of one kind of traffic were told. */
 export interface Ledger {
   readonly counts: Record<'stored' | 'changed' | 'removed' | 'read' | 'settled', number>

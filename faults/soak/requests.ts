@@ -1,6 +1,13 @@
-/** The connection ended before an answer: whether the request was done nobody can tell. */
+/** No answer, or one that says nothing: whether the request was done nobody can tell. */
 export class CutError extends Error {
   override name = 'CutError'
+  /** 503 where that was the answer. */
+  readonly status: number | undefined
+
+  constructor(message: string, { status, cause }: { status?: number; cause?: unknown } = {}) {
+    super(message, { cause })
+    this.status = status
+  }
 }
 
 /** An answer that was read to its end. */
@@ -32,8 +39,8 @@ export async function ask(
       ...(giveUpAfter !== undefined && { signal: AbortSignal.timeout(giveUpAfter) }),
     })
     const bytes = Buffer.from(await response.arrayBuffer())
-    // What a server says that is about to stop.
-    if (response.status === 503) throw new CutError(`${method} ${url}: 503`)
+    // What a server says that is about to stop, or whose database or bucket is away.
+    if (response.status === 503) throw new CutError(`${method} ${url}: 503`, { status: 503 })
     return { status: response.status, bytes }
   } catch (error) {
     const isCut = error instanceof TypeError && /fetch failed|terminated/.test(error.message)

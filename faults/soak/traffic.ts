@@ -12,6 +12,12 @@ export interface Traffic {
   check(): Promise<void>
 }
 
+/** What its clients did so far. */
+export function countsText({ name, ledger }: Traffic): string {
+  const { stored, changed, removed, read, settled } = ledger.counts
+  return `${name}: ${stored} stored, ${changed} overwritten, ${removed} deleted, ${read} read, ${settled} open at an end`
+}
+
 /** A whole content or a range of it, or that it is gone. */
 export function readResult({ status, bytes }: Answer, start?: number): ReadResult {
   if (status === 200) return { bytes }

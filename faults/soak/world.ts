@@ -7,19 +7,14 @@ import { text } from 'node:stream/consumers'
 import {
   COMMAND,
   environmentOf,
-  holdfastJson,
-  oneObject,
   ROOT,
-  run,
   type ServerProcess,
   type Settings,
   startServerProcess,
 } from '../../e2e/processes.ts'
 import { EXIT_FINDINGS } from '../../packages/server/src/cli/run.ts'
-import { PUBLIC_KEY } from '../../packages/server/test/helpers/server.ts'
-import { ask, expected } from './requests.ts'
-
-const PIN = '273 soak'.replace(' ', '-')
+import { createPeople, type People } from './people.ts'
+import { ask } from './requests.ts'
 
 /** A server on a folder of its own that is killed and started again, and those who use it. */
 export interface World {
@@ -27,21 +22,9 @@ export interface World {
   readonly folder: string
   readonly data: string
   readonly settings: Settings
-  /** Of the process that runs now. */
-  readonly address: () => string
+  readonly people: People
   /** Whether the server is being ended: only then a request may be cut. */
   readonly isEnding: () => boolean
-  /** A person with an account, and a member of the company. */
-  readonly member: Record<string, string>
-  /** An application of the company, which overwrites files. */
-  readonly application: Record<string, string>
-  /** The cookies of somebody with a box. */
-  readonly session: Record<string, string>
-  readonly identityId: string
-  readonly boxId: string
-  readonly companyId: string
-  /** Unlocks downloads of several files. */
-  pinKey(): Promise<string>
   /** Runs a command beside the server, as an operator does. */
   command(...words: string[]): Promise<void>
   /** Ends the server without a word, or asks it to end. */
@@ -67,41 +50,11 @@ export async function createWorld(): Promise<World> {
   let server: ServerProcess = await start()
   let isEnding = false
 
-  const json = <T>(...words: string[]) => holdfastJson<T>(settings, ...words)
-  const email = 'ann@example.com'
-  await json('user', 'create', '--email', email, '--name', 'Ann Example')
-  const pinSet = await run(
-    process.execPath,
-    [COMMAND, 'user', 'set', '--email', email, '--pin-stdin', '--json'],
-    settings,
-    `${PIN}\n`,
+  const people = await createPeople(settings, (path, method, question) =>
+    ask(`${server.address}${path}`, method, question),
   )
-  oneObject(pinSet.stdout)
-  const { token } = await json<{ token: string }>(
-    ...['token', 'create', '--email', email, '--name', 'soak'],
-  )
-  const signedIn = await json<Record<string, string>>('session', 'create', '--email', email)
-  const session = {
-    cookie: `accesstoken=${signedIn.accesstoken}; tokentype=${signedIn.tokentype}`,
-    'x-csrf-token': String(signedIn.csrf_token),
-  }
-  const { company_id: companyId } = await json<{ company_id: string }>(
-    ...['company', 'create', '--name', 'Acme', '--owner', email],
-  )
-  const app = await json<{ token: string }>(
-    ...['app', 'create', '--company', companyId, '--name', 'Editor'],
-  )
-  const box = expected<{ id: string }>(
-    await ask(`${server.address}/boxes`, 'POST', {
-      headers: session,
-      json: { title: 'A box', public_key: PUBLIC_KEY },
-    }),
-    201,
-  )
-  const member = { authorization: `Bearer ${token}` }
   // One after the other: some take turns.
   let commands: Promise<void> = Promise.resolve()
-  let pinKey: { key: string; until: number } | undefined
 
   /** What a killed server leaves is found until the next one has swept; and what is being deleted keeps its epoch. */
   function isExpected(words: readonly string[], printed: string): boolean {
@@ -113,25 +66,8 @@ export async function createWorld(): Promise<World> {
     folder,
     data,
     settings,
-    address: () => server.address,
+    people,
     isEnding: () => isEnding,
-    member,
-    application: { authorization: `Bearer ${app.token}` },
-    session,
-    identityId: String(signedIn.identity_id),
-    boxId: box.id,
-    companyId,
-
-    async pinKey() {
-      if (pinKey && pinKey.until > Date.now()) return pinKey.key
-      const answer = await ask(`${server.address}/api/keys`, 'POST', {
-        headers: member,
-        json: { pin: PIN },
-      })
-      const { data } = expected<{ data: { key: string } }>(answer, 201)
-      pinKey = { key: data.key, until: Date.now() + 50 * 60_000 }
-      return data.key
-    },
 
     command(...words) {
       commands = commands.then(() => command(settings, words, (found) => isExpected(words, found)))
