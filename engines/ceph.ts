@@ -1,17 +1,15 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { CreateBucketCommand, type S3Client } from '@aws-sdk/client-s3'
 import type { S3Place } from '../packages/server/src/store/blobs/s3/place.ts'
 import { CREDENTIALS, createCephClient, REGION } from './ceph-client.ts'
+import { missingForCeph, reasonToSkip } from './packages.ts'
 import { freePorts } from './ports.ts'
-
-const SCRIPTS = fileURLToPath(new URL('../scripts/engines/', import.meta.url))
-const PROGRAMS = ['ceph-mon', 'ceph-osd', 'radosgw', 'curl']
+import { SCRIPTS } from './scripts.ts'
 
 /** A Ceph that runs for one file of tests. */
 export interface Ceph {
@@ -33,12 +31,8 @@ export interface Ceph {
  * @returns why that cannot be, where the programs are not installed; on CI that is a failure
  */
 export async function startCeph(): Promise<Ceph | string> {
-  const missing = PROGRAMS.filter((name) => spawnSync(name, ['--version']).error)
-  if (missing.length > 0) {
-    const reason = `${missing.join(', ')} not installed`
-    if (process.env.CI === 'true') throw new Error(reason)
-    return reason
-  }
+  const reason = reasonToSkip(missingForCeph())
+  if (reason) return reason
   const parent = mkdtempSync(join(tmpdir(), 'holdfast-ceph-'))
   const folder = join(parent, 'ceph')
   after(() => {

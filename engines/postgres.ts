@@ -1,16 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { openServerPostgres } from '../packages/server/src/store/database/postgres.ts'
 import { query } from '../packages/server/test/helpers/postgres.ts'
+import { missingForPostgres, reasonToSkip } from './packages.ts'
 import { freePorts } from './ports.ts'
-
-const SCRIPTS = fileURLToPath(new URL('../scripts/engines/', import.meta.url))
-const PROGRAMS = '/usr/lib/postgresql'
+import { SCRIPTS } from './scripts.ts'
 
 /** A PostgreSQL that runs for one file of tests, with `fsync = off`. */
 export interface Postgres {
@@ -28,11 +26,8 @@ export interface Postgres {
  * @returns why that cannot be, where the programs are not installed; on CI that is a failure
  */
 export async function startPostgres(): Promise<Postgres | string> {
-  if (!existsSync(PROGRAMS) || readdirSync(PROGRAMS).length === 0) {
-    const reason = 'PostgreSQL not installed'
-    if (process.env.CI === 'true') throw new Error(reason)
-    return reason
-  }
+  const reason = reasonToSkip(missingForPostgres())
+  if (reason) return reason
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-postgres-'))
   const port = String(await freePorts())
   const start = () => run('postgres-start', folder, port)
