@@ -329,7 +329,7 @@ async function makeSmallUser(ceph: Ceph): Promise<{
   const admin = (...words: string[]) =>
     execFileSync(
       'radosgw-admin',
-      ['--conf', join(ceph.folder, 'ceph.conf'), '-n', 'client.gateway', ...words],
+      ['--conf', join(ceph.folder, 'ceph.conf'), '-n', 'client.gateway0', ...words],
       { stdio: 'pipe' },
     )
   const credentials = { accessKeyId: 'smallaccess', secretAccessKey: 'smallsecret12345678' }
