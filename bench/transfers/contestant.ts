@@ -1,0 +1,81 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Job } from './client.ts'
+
+/** How a contestant is asked, apart from how much of it. */
+export type Request = Pick<Job, 'method' | 'paths' | 'headers'> & { readonly part?: string }
+
+/** A server that runs, with empty folders. */
+export interface Contestant {
+  readonly port: number
+  /** Every process whose CPU time and memory count. */
+  readonly pids: readonly number[]
+  /** Uploads of content under a new name each time. */
+  readonly upload: Request
+  /**
+   * Makes files of one size; undefined when nothing can be downloaded.
+   *
+   * @returns how to download them
+   */
+  prepare?(size: number, files: number): Promise<Request>
+  /** Full garbage collections so far, where there are any. */
+  collections?(): number
+  /** Removes what uploads left, so that the disk does not fill up. */
+  clean(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** A server to compare. */
+export interface Entry {
+  readonly name: string
+  /** Why it cannot take part on this machine, or undefined. */
+  missing(): string | undefined
+  /** @param folder empty, its own */
+  start(folder: string): Promise<Contestant>
+}
+
+/** Starts a program and waits until its port is open. */
+export async function startProgram(
+  port: number,
+  file: string,
+  words: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<{ child: ChildProcess; output(): string; stop(): Promise<void> }> {
+  const child = spawn(file, words, {
+    env: { ...process.env, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+  }
+  while (!(await isOpen(port))) {
+    if (child.exitCode !== null) throw new Error(`${file} ended: ${output}`)
+    await delay(20)
+  }
+  return {
+    child,
+    output: () => output,
+    async stop() {
+      if (child.exitCode !== null) return
+      const ended = once(child, 'close')
+      child.kill('SIGTERM')
+      await ended
+    },
+  }
+}
+
+function isOpen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}

@@ -1,0 +1,15 @@
+import { spawn } from 'node:child_process'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import type { Job, Measured } from './client.ts'
+
+const CLIENT = fileURLToPath(new URL('./client.ts', import.meta.url))
+
+/** Runs a job in a process of its own. @throws Error when an answer was not 2xx */
+export async function ask(job: Job): Promise<Measured> {
+  const child = spawn(process.execPath, [CLIENT], { stdio: ['pipe', 'pipe', 'inherit'] })
+  child.stdin.end(JSON.stringify(job))
+  const measured: Measured = JSON.parse(await text(child.stdout))
+  if (measured.refused > 0) throw new Error(`${measured.refused} refused: ${measured.answer}`)
+  return measured
+}
