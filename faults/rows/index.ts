@@ -1,7 +1,7 @@
 import type { Row } from '../row.ts'
 import { clients } from './clients.ts'
+import { commands } from './commands.ts'
 import { files } from './files.ts'
-import { keys } from './keys.ts'
 import { kills } from './kills.ts'
 import { machine } from './machine.ts'
 import { model } from './model.ts'
@@ -14,7 +14,7 @@ import { volume } from './volume.ts'
 export const ROWS: readonly Row[] = [
   ...kills,
   ...starts,
-  ...keys,
+  ...commands,
   ...files,
   ...machine,
   ...previews,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { copyFile, cp, mkdir, writeFile } from 'node:fs/promises'
+import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { eventually, type ServerProcess } from '../../e2e/processes.ts'
@@ -10,6 +10,7 @@ import { client, resourceOf } from '../../packages/server/test/helpers/companies
 import { call } from '../../packages/server/test/helpers/http.ts'
 import { filesBelow } from '../../packages/server/test/helpers/store.ts'
 import type { Order } from '../arm.ts'
+import { change, litter } from '../litter.ts'
 import {
   assertStatus,
   KINDS,
@@ -173,21 +174,12 @@ async function makeWork(t: RowScope) {
   while (await place.server.core.accountFiles.indexNames());
   await place.server.close()
 
-  const [object = ''] = await filesBelow(join(place.data, 'blobs'))
-  for (const folder of ['blobs/zz', 'tmp', 'trash']) {
-    await mkdir(join(place.data, folder), { recursive: true, mode: 0o700 })
-  }
-  await copyFile(join(place.data, 'blobs', object), join(place.data, 'blobs/zz/untracked.1'))
-  await writeFile(join(place.data, 'tmp/unfinished'), 'x')
-  await writeFile(join(place.data, 'trash/old.1'), 'x')
-  const database = new DatabaseSync(folderPaths(place.data).database)
-  database.exec(`
-    update blob set state = 'deleting' where id = (select blob_id from account_file where n = 2);
-    update account_usage set files = files - 1, bytes = bytes - ${LARGE};
-    delete from account_file where n = 2;
-    update account_file set trashed_at = 0 where n = 3;
-    update company_upload set expires_at = 0;`)
-  database.close()
+  await litter(place.data, 2)
+  change(
+    place.data,
+    `update account_file set trashed_at = 0 where n = 3;
+     update company_upload set expires_at = 0;`,
+  )
   return { place, kept, uploads }
 }
 

@@ -15,6 +15,7 @@ export const FAILPOINTS = {
   'object.durable': 'store/blobs/disk.ts',
   'object.removed': 'store/blobs/disk.ts',
   'object.trashed': 'store/blobs/disk.ts',
+  'object.restored': 'store/blobs/disk.ts',
   'trash.removed': 'store/blobs/disk.ts',
   'unfinished.removed': 'store/blobs/disk.ts',
   // A blob

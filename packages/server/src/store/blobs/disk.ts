@@ -136,6 +136,7 @@ export async function openDiskStore(root: string, files: Files = nodeFiles): Pro
           throw error
         }
         await syncFolder(dirname(target), files)
+        await failpoint('object.restored')
         await files.unlink(source)
         return true
       }),
