@@ -2,13 +2,17 @@ import assert from 'node:assert/strict'
 import { eventually } from '../../e2e/processes.ts'
 import { type Answer, call } from '../../packages/server/test/helpers/http.ts'
 import { type Call, createFaultyFiles, type FaultyFiles, SHORT } from '../faulty-files.ts'
+import { litter } from '../litter.ts'
 import {
   type Attempt,
   assertStatus,
   DOWNLOADS,
   isAcknowledged,
+  KINDS,
+  LARGE,
   OPERATIONS,
   type Operation,
+  store,
 } from '../operations.ts'
 import { type PlaceHere, startPlaceHere } from '../place.ts'
 import type { Row, RowScope } from '../row.ts'
@@ -46,7 +50,10 @@ const TOUCHING = OPERATIONS.filter(
     steps.some((step) => step.startsWith('object.')) && !/the (first|middle) chunk/.test(name),
 )
 
-/** Every call of every request goes wrong, one at a time. */
+const SWEEP_TROUBLES = TROUBLES.filter(({ code }) => code === 'ENOSPC' || code === 'EIO')
+const SWEEP_CALLS: readonly Call[] = ['mkdir', 'open', 'rename', 'sync', 'unlink', 'close']
+
+/** Every call of every request, and of a sweep, goes wrong, one at a time. */
 export const files: readonly Row[] = [
   ...TOUCHING.flatMap((operation) =>
     TROUBLES.filter((trouble) => meets(operation, trouble)).map((trouble) => ({
@@ -59,6 +66,11 @@ export const files: readonly Row[] = [
     step: download.name,
     fault: 'the disk fails (EIO), at every call',
     run: (t: RowScope) => failReading(t, download),
+  })),
+  ...SWEEP_TROUBLES.map(({ name, code }) => ({
+    step: 'sweep',
+    fault: `${name}, at every call`,
+    run: (t: RowScope) => failSweeping(t, code),
   })),
 ]
 
@@ -151,6 +163,39 @@ async function failReading(t: RowScope, download: (typeof DOWNLOADS)[number]): P
       }
       const again = await content()
       assert.equal(Buffer.compare(again.bytes, bytes), 0)
+      await assertTidy(place, faulty)
+    }
+  }
+  return times
+}
+
+/** A sweep that fails has removed nothing that somebody has, and the next one does what it left. */
+async function failSweeping(t: RowScope, code: string): Promise<number> {
+  const faulty = createFaultyFiles()
+  const place = await startPlaceHere(t, faulty.files)
+  const [, , account] = KINDS
+  assert.ok(account)
+  const kept = await store(place, account, LARGE)
+  let stored = 1
+  let times = 0
+  for (const call of SWEEP_CALLS) {
+    for (let nth = 1; ; nth += 1) {
+      await store(place, account, LARGE)
+      stored += 1
+      await litter(place.data, stored)
+      faulty.arm({ call, nth, code })
+      const sweep = () => place.server.core.sweep(Date.now() + 60_000)
+      const outcome = await sweep().catch((error: unknown) => error)
+      const fired = faulty.fired()
+      faulty.arm(undefined)
+      if (!fired) {
+        assert.deepEqual(outcome, { finished: 1, trashed: 1, suspicious: 0, removed: 0 })
+        await place.server.core.clearUnfinished()
+        break
+      }
+      times += 1
+      await kept.check(place)
+      await place.server.core.clearUnfinished()
       await assertTidy(place, faulty)
     }
   }
