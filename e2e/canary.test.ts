@@ -1,6 +1,6 @@
 /**
  * A run of everything with marked content, names and secrets: uploads in all dialects, overwrites,
- * deletions, refusals, commands, kills in the middle of uploads, the most talkative log. Then every file
+ * deletions, previews, refusals, commands, kills in the middle of uploads, the most talkative log. Then every file
  * of the data folder, all that the processes printed, their temporary folder, shared memory, and what
  * the system shows of the running process are searched for the marks, in every usual writing.
  *
@@ -14,7 +14,8 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { testFolder } from '../packages/server/test/helpers/cleanup.ts'
-import { fileForm, filesPath } from '../packages/server/test/helpers/companies.ts'
+import { fileForm, filesPath, type Resource } from '../packages/server/test/helpers/companies.ts'
+import { jpeg, pdf, svg } from '../packages/server/test/helpers/pictures.ts'
 import { uploadForm } from '../packages/server/test/helpers/server.ts'
 import { filesBelow } from '../packages/server/test/helpers/store.ts'
 import {
@@ -23,6 +24,7 @@ import {
   type Finder,
   writingsOf,
 } from '../packages/server/test/helpers/writings.ts'
+import { film, flatText } from './preview-files.ts'
 import {
   holdfast,
   holdfastJson,
@@ -31,6 +33,7 @@ import {
   type Settings,
   startServerProcess,
 } from './processes.ts'
+import { hasTool } from './tools.ts'
 
 const KILLS = 5
 const LARGE = 3 * 1024 * 1024
@@ -55,6 +58,7 @@ const WORDS = {
   fingerprint: 'Jabberspindle',
   content: 'Hedgeflummox',
   secondContent: 'Cantripmoss',
+  shown: 'Velvetscuttle',
   search: 'Mizzlethorn',
   wrongPath: 'Kettlewhimsy',
   wrongBody: 'Pumperknell',
@@ -107,6 +111,15 @@ test('nothing that was marked is found outside of what was sealed, whatever happ
     const bytes = await readFile(join('/dev/shm', name)).catch(() => Buffer.alloc(0))
     assert.deepEqual(finderOf(run.secrets).find(bytes), [], `shared memory ${name}`)
   }
+})
+
+test('nothing of a file is found outside of what was sealed while it is shown, and after', async (t) => {
+  if (!hasTool(t, 'soffice') || !hasTool(t, 'ffmpeg')) return
+  const run = await start(t)
+  const clients = await createClients(run)
+  await useShownFiles(run, clients)
+  await run.server.kill()
+  await search(run, 'after a kill')
 })
 
 async function start(t: TestContext): Promise<Run> {
@@ -291,6 +304,38 @@ async function useAccountFiles(run: Run, { account }: Clients): Promise<void> {
     await ask(run, 'GET', `/download/${made.data.id}/${keyed.data.key}`, {})
   }
   await ask(run, 'DELETE', `/api/files/${ids[2]}`, account)
+}
+
+/** Files of every kind of which there are previews; all folders are searched while these are made. */
+async function useShownFiles(run: Run, clients: Clients): Promise<void> {
+  const { account, companyId } = clients
+  const text = Buffer.from(WORDS.shown)
+  const files: [string, Uint8Array][] = [
+    ['a.svg', svg(`<text y="90">${WORDS.shown}</text>`)],
+    ['a.jpg', Buffer.concat([await jpeg(400, 300), text])],
+    ['a.pdf', Buffer.concat([pdf([1, 0, 0]), Buffer.from(`% ${WORDS.shown}\n`)])],
+    ['a.fodt', flatText(WORDS.shown)],
+    ['a.mp4', film('mp4', WORDS.shown)],
+  ]
+  for (const [filename, content] of files) {
+    assert.ok(Buffer.from(content).includes(text), filename)
+    let isShown = false
+    const showing = (async () => {
+      const path = `${filesPath({ id: companyId })}?filename=${filename}&thumbnail_sync=1`
+      const { resource } = await ask<{ resource: Resource }>(
+        ...([run, 'POST', path, account, fileForm(content, { filename })] as const),
+      )
+      assert.ok((resource.thumbnails?.length ?? 0) > 0, filename)
+      for (const { url } of resource.thumbnails ?? []) await send(run, 'GET', `/${url}`, account)
+    })().finally(() => {
+      isShown = true
+    })
+    while (!isShown) {
+      await search(run, `while ${filename} is shown`)
+      await sleep(20)
+    }
+    await showing
+  }
 }
 
 /** What is refused is not written down either. */

@@ -49,13 +49,23 @@ ${`<text:p>${text}</text:p>\n`.repeat(1000)}</office:text></office:body></office
   )
 }
 
-/** Two seconds of a moving picture, 1280 × 720. */
-export function film(format: 'mp4' | 'matroska' | 'avi'): Buffer {
+/** Two seconds of a moving picture, 1280 × 720. @param title that stands in it as plain text */
+export function film(format: 'mp4' | 'matroska' | 'avi', title = 'A film'): Buffer {
   const { stdout, status } = spawnSync(
     'ffmpeg',
     [
       ...['-loglevel', 'error', '-f', 'lavfi', '-i', 'testsrc=duration=2:size=1280x720:rate=5'],
-      ...['-pix_fmt', 'yuv420p', '-movflags', 'frag_keyframe+empty_moov', '-f', format, '-'],
+      ...[
+        '-metadata',
+        `title=${title}`,
+        '-pix_fmt',
+        'yuv420p',
+        '-movflags',
+        'frag_keyframe+empty_moov',
+        '-f',
+        format,
+        '-',
+      ],
     ],
     { maxBuffer: 1e8 },
   )
