@@ -17,7 +17,7 @@ import {
   store,
   trySend,
 } from '../operations.ts'
-import { type Place, startApart, startPlaceApart, startPlaceHere } from '../place.ts'
+import { startApart, startPlaceApart, startPlaceHere } from '../place.ts'
 import type { Row, RowScope } from '../row.ts'
 import { assertSound } from '../sound.ts'
 

@@ -24,7 +24,7 @@ export const holdfast: Entry = {
       HOLDFAST_PREVIEW_MAX_MB: '0',
     }
     const words = startWords().map((word) => (word.startsWith('--') ? word : join(ROOT, word)))
-    const program = await startProgram(PORT, process.execPath, ['--trace-gc', ...(process.env.PROF ? ['--cpu-prof','--cpu-prof-interval','200','--cpu-prof-dir='+process.env.PROF] : []), ...words], settings)
+    const program = await startProgram(PORT, process.execPath, ['--trace-gc', ...words], settings)
     const files = await companyFiles(settings)
     return {
       port: PORT,

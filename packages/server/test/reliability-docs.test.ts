@@ -15,5 +15,5 @@ test('every failpoint is one at which a row of the matrix kills', () => {
   const killed = new Set(
     ROWS.flatMap(({ fault }) => /^kill -9 at (.*)$/.exec(fault)?.[1]?.split(', ') ?? []),
   )
-  assert.deepEqual([...killed].sort(), Object.keys(FAILPOINTS).sort())
+  assert.deepEqual(killed, new Set<string>(Object.keys(FAILPOINTS)))
 })

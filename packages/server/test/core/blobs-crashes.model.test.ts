@@ -192,11 +192,9 @@ async function assertKnown({ blobs }: Core, known: Known[]): Promise<void> {
 async function assertNothingElse({ config }: Life, known: Known[]): Promise<void> {
   const kept = known.filter(({ state }) => state === 'kept')
   const { blobs, parts, small, files } = await held({ config } as TestStore)
+  const inOrder = kept.toSorted((one, other) => (one.blob.id < other.blob.id ? -1 : 1))
   const ids = (size: (bytes: number) => boolean) =>
-    kept
-      .filter(({ blob }) => size(blob.size))
-      .map(({ blob }) => blob.id)
-      .sort()
+    inOrder.filter(({ blob }) => size(blob.size)).map(({ blob }) => blob.id)
   assert.deepEqual(
     blobs,
     ids(() => true).map((id) => `${id} stored`),
