@@ -135,6 +135,7 @@ function commonJobs(parts: JobParts): Job[] {
       async run() {
         const purged = await core.accountFiles.purge()
         const expired = await core.downloads.forgetExpired()
+        await core.requestCounts?.forgetEnded()
         if (purged + expired > 0) logger.info({ purged, expired }, 'purged')
       },
     },

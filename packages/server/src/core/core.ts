@@ -35,6 +35,7 @@ import { createPreviewJobs, type PreviewJobs } from './previews/jobs.ts'
 import { createPreviews } from './previews/previews.ts'
 import { createLease, type Lease } from './processes/lease.ts'
 import { createProcesses, type Processes } from './processes/processes.ts'
+import { createRequestCounts, type RequestCounts } from './processes/request-counts.ts'
 import { createRekey, type Rekey } from './rekey/rekey.ts'
 import { createQuotas, type QuotaRules, type Quotas } from './saved-files/quotas.ts'
 import { createSavedFiles, type SavedFiles } from './saved-files/saved-files.ts'
@@ -91,6 +92,8 @@ export interface Core {
   readonly processes: Processes | undefined
   /** Which of them does what no request waits for; undefined as above. */
   readonly jobsLease: Lease | undefined
+  /** What they count together; undefined as above. */
+  readonly requestCounts: RequestCounts | undefined
   /** The time that everything here goes by. */
   readonly clock: Clock
   /**
@@ -153,6 +156,10 @@ export function createCore(given: CoreParts): Core {
     epochs,
     rekey: createRekey(database, parts.store, keyring, epochs),
     processes,
+    requestCounts:
+      isShared && database.requestWindows
+        ? createRequestCounts(database.requestWindows, keyring, clock)
+        : undefined,
     jobsLease: isShared ? createLease(given.database, clock, 'jobs') : undefined,
     clock,
     sweep: (startedAt) =>

@@ -35,9 +35,28 @@ export interface NameIndex {
   tidy(writer: Writer, isFirst: boolean): Promise<boolean>
 }
 
+/** Counts in windows of time, which a crash may lose. */
+export interface RequestWindows {
+  /**
+   * Counts one more of an address, in its window or, when that has ended, in a new one.
+   *
+   * @param now milliseconds since the epoch
+   * @returns how many there are in the window, and when that ends
+   */
+  count(
+    address: Uint8Array,
+    windowMs: number,
+    now: number,
+  ): Promise<{ requests: number; until: number }>
+  /** Forgets windows that ended before. */
+  forgetEnded(now: number): Promise<void>
+}
+
 /** The database as the core sees it. */
 export interface Database {
   readonly nameIndex: NameIndex
+  /** Where several servers may share it. */
+  readonly requestWindows?: RequestWindows
   /** Sees what is committed. Answers of reading requests may rest on it without waiting for the disk. */
   readonly read: Reader
   /**

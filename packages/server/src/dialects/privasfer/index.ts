@@ -28,7 +28,7 @@ export const privasfer: FastifyPluginAsync<DialectOptions> = async (app, options
     refusal: Refusal,
     answers: ANSWERS,
   })
-  await limitRate(app, options.settings.apiRateLimit)
+  await limitRate(app, options.settings.apiRateLimit, options.core.requestCounts)
   await app.register((scope) => apiRoutes(scope, options), { prefix: PREFIX })
 
   const otherMethods = refuseOtherMethods(app)

@@ -9,6 +9,7 @@ import { migrate } from './migrate.ts'
 import { createMutex } from './mutex.ts'
 import { postgresNameIndex } from './postgres-name-index.ts'
 import { type PostgresAccess, poolOver } from './postgres-pool.ts'
+import { postgresRequestWindows } from './postgres-request-windows.ts'
 
 const RETRY_DEADLINE_MS = 10_000
 const LONGEST_PAUSE_MS = 50
@@ -138,6 +139,7 @@ function openPostgres(access: PostgresAccess, connections: number): Database {
   const { exclusively } = createMutex()
   return {
     nameIndex: postgresNameIndex,
+    requestWindows: postgresRequestWindows(read),
     read,
     write: (work) => transact(writing, work, exclusively),
     check: () => invalidIndexes(read),
