@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
+  eventually,
   holdfast,
   holdfastJson,
   refusedStart,
@@ -29,12 +31,21 @@ import {
   inPieces,
   pattern,
 } from '../packages/server/test/helpers/bytes.ts'
-import { atEnd, testFolder } from '../packages/server/test/helpers/cleanup.ts'
-import { emptyDatabase } from '../packages/server/test/helpers/postgres.ts'
-import { TestClock } from '../packages/server/test/helpers/server.ts'
+import { atEnd } from '../packages/server/test/helpers/cleanup.ts'
+import { filesPath } from '../packages/server/test/helpers/companies.ts'
+import { PUBLIC_KEY, TestClock } from '../packages/server/test/helpers/server.ts'
 import { rowsOf } from '../packages/server/test/helpers/store.ts'
 import { type Ceph, startCeph } from './ceph.ts'
 import { startPostgres } from './postgres.ts'
+import {
+  chunkQuery,
+  contentOf,
+  fetchFile,
+  newSharedPlace,
+  type Pair,
+  sendFile,
+  startPair,
+} from './server-pair.ts'
 
 const ceph = await startCeph()
 const postgres = await startPostgres()
@@ -45,26 +56,7 @@ if (typeof ceph === 'string' || missing.length > 0) {
 } else {
   describe('several servers on one database and one bucket', () => starts(ceph))
   describe('what a server has begun', () => beginnings(ceph))
-}
-
-interface Place {
-  /** Of each server and command. */
-  readonly settings: Settings
-  /** A folder that goes with the test, with the root key in it. */
-  readonly folder: string
-}
-
-/** A database and a bucket in which nothing is yet. */
-async function newPlace(t: TestContext, ceph: Ceph): Promise<Place> {
-  const folder = await testFolder(t)
-  const settings = {
-    ...ceph.settings(ceph.place()),
-    ...(await emptyDatabase(t)),
-    HOLDFAST_DATA: join(folder, 'data'),
-    HOLDFAST_ROOT_KEY_FILE: join(folder, 'root.key'),
-    HOLDFAST_PREVIEW_MAX_MB: '0',
-  }
-  return { folder, settings }
+  describe('two servers', () => pairs(ceph))
 }
 
 /** Two servers that begin at the same moment. */
@@ -74,7 +66,7 @@ function startTwo(t: TestContext, settings: Settings): Promise<[ServerProcess, S
 
 function starts(ceph: Ceph): void {
   it('make a new store together when they start at the same moment, without a data folder', async (t) => {
-    const { settings } = await newPlace(t, ceph)
+    const { settings } = await newSharedPlace(t, ceph)
     const servers = await startTwo(t, settings)
     const said = servers.map(({ stdout }) => stdout())
     assert.equal(said.filter((text) => text.includes('Made the root key')).length, 1)
@@ -97,7 +89,7 @@ function starts(ceph: Ceph): void {
   })
 
   it('need the root key to be named', async (t) => {
-    const { settings } = await newPlace(t, ceph)
+    const { settings } = await newSharedPlace(t, ceph)
     const { HOLDFAST_ROOT_KEY_FILE: _, ...unnamed } = settings
     const { code, stderr } = await refusedStart(unnamed)
     assert.equal(code, 2)
@@ -105,10 +97,10 @@ function starts(ceph: Ceph): void {
   })
 
   it('refuse the bucket or the database of another store, and another root key', async (t) => {
-    const one = (await newPlace(t, ceph)).settings
-    const other = (await newPlace(t, ceph)).settings
+    const one = (await newSharedPlace(t, ceph)).settings
+    const other = (await newSharedPlace(t, ceph)).settings
     for (const settings of [one, other]) await (await startServerProcess(t, settings)).stop()
-    const fresh = (await newPlace(t, ceph)).settings
+    const fresh = (await newSharedPlace(t, ceph)).settings
     const { HOLDFAST_ROOT_KEY_FILE } = one
     for (const [crossed, message] of [
       [{ ...other, HOLDFAST_ROOT_KEY_FILE }, /wrong root key: this is age1/],
@@ -132,7 +124,7 @@ function starts(ceph: Ceph): void {
   })
 
   it('keep another root key from being made beside them', async (t) => {
-    const { settings, folder } = await newPlace(t, ceph)
+    const { settings, folder } = await newSharedPlace(t, ceph)
     const newKey = join(folder, 'new.key')
     const words = ['keys', 'new-root', '--new-key-file', newKey]
     const none = await holdfast(settings, ...words)
@@ -151,7 +143,7 @@ function starts(ceph: Ceph): void {
   })
 
   it('have their keys changed by one command at a time', async (t) => {
-    const { settings } = await newPlace(t, ceph)
+    const { settings } = await newSharedPlace(t, ceph)
     await startTwo(t, settings)
     const both = await Promise.all(
       ['one', 'other'].map(() => holdfast(settings, 'keys', 'new-epoch', '--json')),
@@ -164,6 +156,215 @@ function starts(ceph: Ceph): void {
   })
 }
 
+/** A lease of the jobs, and the turn at which another process takes it. */
+const TAKEN_OVER_WITHIN_MS = 60_000
+const MB = 1024 * 1024
+
+function pairs(ceph: Ceph): void {
+  it('know each other’s sessions, tokens and files, and that they ended', async (t) => {
+    const pair = await startPair(t, ceph)
+    const { one, other, settings, email } = pair
+    const session = await holdfastJson<Record<string, string>>(
+      settings,
+      ...['session', 'create', '--email', email],
+    )
+    const headers = {
+      cookie: `accesstoken=${session.accesstoken}; tokentype=${session.tokentype}`,
+      'x-csrf-token': String(session.csrf_token),
+      'content-type': 'application/json',
+    }
+    const body = JSON.stringify({ title: 'A box', public_key: PUBLIC_KEY })
+    const made = await fetch(`${one.address}/boxes`, { method: 'POST', headers, body })
+    assert.equal(made.status, 201)
+    const { id } = (await made.json()) as { id: string }
+    const seen = () => fetch(`${other.address}/boxes/${id}`, { headers })
+    assert.equal((await seen()).status, 200)
+    const { 'x-csrf-token': _, ...withoutCsrf } = headers
+    const forged = await fetch(`${other.address}/boxes`, {
+      method: 'POST',
+      headers: withoutCsrf,
+      body,
+    })
+    assert.equal(forged.status, 403)
+
+    for (const content of [pattern(1000), pattern(12 * MB)]) {
+      const file = await sendFile(pair, one.address, content)
+      assertSameBytes(await contentOf(pair, other.address, file.id), content)
+    }
+    const out = await fetch(`${other.address}/auth/logout`, { method: 'POST', headers, body: '{}' })
+    assert.ok(out.status < 300, String(out.status))
+    assert.equal((await seen()).status, 401)
+  })
+
+  it('put together a file whose chunks come to both of them, some at the same time', async (t) => {
+    const pair = await startPair(t, ceph)
+    const { one, other } = pair
+    const chunk = 300_000
+    const content = pattern(10 * chunk - 1)
+    const chunks = Math.ceil(content.length / chunk)
+    const { id: fileId } = await announceFile(pair, one.address, content.length, chunks)
+    await Promise.all(
+      Array.from({ length: chunks }, async (_, index) => {
+        const bytes = content.subarray(index * chunk, (index + 1) * chunk)
+        const query = chunkQuery(index + 1, chunks, content.length)
+        // A client that was not answered asks again, and may reach the other one.
+        const servers = index % 3 === 0 ? [one, other] : [index % 2 === 0 ? one : other]
+        for (const { address } of servers) await sendFile(pair, address, bytes, { fileId, query })
+      }),
+    )
+    for (const { address } of [one, other]) {
+      assertSameBytes(await contentOf(pair, address, fileId), content)
+    }
+  })
+
+  it('let a client of one read on while the other overwrites the file', async (t) => {
+    const pair = await startPair(t, ceph)
+    const { one, other, app: headers } = pair
+    const content = pattern(40 * MB)
+    const { id: fileId } = await sendFile(pair, one.address, content)
+    const reading = await fetchFile(pair, other.address, fileId)
+    const reader = reading.body?.getReader() ?? assert.fail()
+    const pieces = [(await reader.read()).value ?? assert.fail()]
+
+    const next = pattern(3 * MB, 2)
+    await sendFile(pair, one.address, next, { fileId, headers })
+    assertSameBytes(await contentOf(pair, other.address, fileId), next)
+    for (let step = await reader.read(); !step.done; step = await reader.read()) {
+      pieces.push(step.value)
+    }
+    assertSameBytes(Buffer.concat(pieces), content)
+  })
+
+  it('count the requests of an address together', async (t) => {
+    const pair = await startPair(t, ceph, { HOLDFAST_API_RATE_LIMIT: '7' })
+    const ask = ({ address }: ServerProcess) =>
+      fetch(`${address}/api/files`, { headers: pair.member })
+    const servers = [pair.one, pair.other]
+    const left: (string | null)[] = []
+    for (let count = 0; count < 7; count += 1) {
+      const answer = await ask(servers[count % 2] ?? assert.fail())
+      left.push(answer.headers.get('x-ratelimit-remaining'))
+    }
+    assert.deepEqual(left, ['6', '5', '4', '3', '2', '1', '0'])
+    for (const server of servers) assert.equal((await ask(server)).status, 429)
+  })
+
+  it('do the common work one at a time, and go on with it when one is killed', async (t) => {
+    const pair = await startPair(t, ceph)
+    const { one, other } = pair
+    await one.logged('swept')
+    const hasSwept = () => other.stderr().includes('"swept"') || undefined
+    assert.equal(hasSwept(), undefined)
+    await one.kill()
+    await eventually('the other one sweeps', TAKEN_OVER_WITHIN_MS, hasSwept)
+
+    const third = await startServerProcess(t, pair.settings)
+    assert.equal((await other.stop()).code, 0)
+    await third.logged('swept')
+  })
+
+  it('leave each other’s uploads alone, and so do commands beside them', async (t) => {
+    const pair = await startPair(t, ceph)
+    const { one, other, settings } = pair
+    const content = pattern(16 * MB)
+    const slow = slowForm(content)
+    const sent = fetch(one.address + filesPath(pair.company), {
+      method: 'POST',
+      headers: { ...pair.member, 'content-type': slow.type },
+      body: slow.body as unknown as NonNullable<RequestInit['body']>,
+      duplex: 'half',
+    } as RequestInit)
+    await slow.half
+    await other.stop()
+    const checks = [
+      ['gc', '--grace', '1h'],
+      ['fsck', '--repair', '--grace', '1h'],
+    ]
+    for (const words of checks) assert.equal((await holdfast(settings, ...words)).code, 0)
+    const third = await startServerProcess(t, settings)
+    slow.goOn()
+    const answer = await sent
+    assert.equal(answer.status, 200)
+    const { resource } = (await answer.json()) as { resource: { id: string } }
+    assertSameBytes(await contentOf(pair, third.address, resource.id), content)
+  })
+
+  it('both follow a new epoch, and serve while everything is sealed anew', async (t) => {
+    const pair = await startPair(t, ceph, { HOLDFAST_SMALL_MAX_KB: '1' })
+    const { one, other, settings } = pair
+    const contents = Array.from({ length: 6 }, (_, index) => pattern(200_000 + index, index))
+    const servers = [one, other]
+    const files = await Promise.all(
+      contents.map((bytes, index) => sendFile(pair, (servers[index % 2] ?? one).address, bytes)),
+    )
+    await holdfastJson(settings, 'keys', 'new-epoch')
+    for (const { address } of servers) {
+      const content = pattern(300_000, contents.length)
+      contents.push(content)
+      files.push(await sendFile(pair, address, content))
+    }
+    const sealing = new AbortController()
+    const using = servers.map(async ({ address }) => {
+      do {
+        for (const [index, { id }] of files.slice(0, 8).entries()) {
+          assertSameBytes(await contentOf(pair, address, id), contents[index] ?? assert.fail())
+        }
+        await sendFile(pair, address, pattern(150_000))
+      } while (!sealing.signal.aborted)
+    })
+    const report = await holdfastJson<{ dropped: number[]; left: number[] }>(
+      settings,
+      ...['keys', 'rekey'],
+    )
+    sealing.abort()
+    await Promise.all(using)
+    assert.deepEqual([report.dropped, report.left], [[1], []])
+    const { code, stdout } = await holdfast(settings, 'fsck', '--json')
+    assert.equal(code, 0, stdout)
+  })
+}
+
+/** Makes a file whose content comes in chunks. */
+async function announceFile(
+  { company, member: headers }: Pair,
+  address: string,
+  size: number,
+  chunks: number,
+): Promise<{ id: string }> {
+  const query = new URLSearchParams({
+    filename: 'film.mkv',
+    total_size: String(size),
+    total_chunks: String(chunks),
+  })
+  const answer = await fetch(address + filesPath(company, undefined, `?${query}`), {
+    method: 'POST',
+    headers,
+  })
+  return ((await answer.json()) as { resource: { id: string } }).resource
+}
+
+/** A form with one file that stops half way until it may go on. */
+function slowForm(content: Uint8Array) {
+  const half = Promise.withResolvers<void>()
+  const rest = Promise.withResolvers<void>()
+  const middle = Math.floor(content.length / 2)
+  async function* body() {
+    const head = 'content-disposition: form-data; name="file"; filename="film.mkv"'
+    yield Buffer.from(`--edge\r\n${head}\r\n\r\n`)
+    yield content.subarray(0, middle)
+    half.resolve()
+    await rest.promise
+    yield content.subarray(middle)
+    yield Buffer.from('\r\n--edge--\r\n')
+  }
+  return {
+    type: 'multipart/form-data; boundary=edge',
+    body: Readable.from(body()),
+    half: half.promise,
+    goOn: rest.resolve,
+  }
+}
+
 const HOUR_MS = 3600 * 1000
 /** What no row names and is older belongs to nobody. */
 const GRACE_MS = 24 * HOUR_MS
@@ -171,7 +372,7 @@ const NOTHING_DONE = { finished: 0, trashed: 0, suspicious: 0, removed: 0 }
 
 /** Servers that go by a clock of the test, in this process, without their jobs. */
 async function openCores(t: TestContext, ceph: Ceph) {
-  const { settings } = await newPlace(t, ceph)
+  const { settings } = await newSharedPlace(t, ceph)
   const config = loadConfig(settings)
   await (await openForServer(config, Date.now, assert.ifError)).close()
   const clock = new TestClock()
