@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { startNginx } from '../e2e/nginx.ts'
 import {
   eventually,
   holdfast,
@@ -14,6 +14,8 @@ import {
   type Settings,
   startServerProcess,
 } from '../e2e/processes.ts'
+import { slowForm } from '../e2e/slow-form.ts'
+import { hasTool } from '../e2e/tools.ts'
 import { loadConfig } from '../packages/server/src/config.ts'
 import type { SweepReport } from '../packages/server/src/core/blobs/sweep.ts'
 import { type Core, createCore } from '../packages/server/src/core/core.ts'
@@ -267,13 +269,8 @@ function pairs(ceph: Ceph): void {
     const pair = await startPair(t, ceph)
     const { one, other, settings } = pair
     const content = pattern(16 * MB)
-    const slow = slowForm(content)
-    const sent = fetch(one.address + filesPath(pair.company), {
-      method: 'POST',
-      headers: { ...pair.member, 'content-type': slow.type },
-      body: slow.body as unknown as NonNullable<RequestInit['body']>,
-      duplex: 'half',
-    } as RequestInit)
+    const slow = slowForm(content, pair.member)
+    const sent = fetch(one.address + filesPath(pair.company), slow.request)
     await slow.half
     await other.stop()
     const checks = [
@@ -287,6 +284,31 @@ function pairs(ceph: Ceph): void {
     assert.equal(answer.status, 200)
     const { resource } = (await answer.json()) as { resource: { id: string } }
     assertSameBytes(await contentOf(pair, third.address, resource.id), content)
+  })
+
+  it('serve behind one nginx, whichever of them a request goes to', async (t) => {
+    if (!hasTool(t, 'nginx')) return
+    const pair = await startPair(t, ceph, { HOLDFAST_TRUSTED_PROXIES: '127.0.0.1' })
+    const { address } = await startNginx(t, [pair.one.address, pair.other.address])
+    const content = pattern(48 * MB)
+    const whole = await sendFile(pair, address, content)
+    const part = await fetchFile(pair, address, whole.id, { range: `bytes=${40 * MB}-` })
+    assert.equal(part.status, 206)
+    assertSameBytes(Buffer.from(await part.arrayBuffer()), content.subarray(40 * MB))
+
+    const chunk = 6 * MB
+    const chunks = content.length / chunk
+    const { id: fileId } = await announceFile(pair, address, content.length, chunks)
+    for (let number = 1; number <= chunks; number += 1) {
+      const bytes = content.subarray((number - 1) * chunk, number * chunk)
+      await sendFile(pair, address, bytes, {
+        ...{ fileId, query: chunkQuery(number, chunks, content.length) },
+      })
+    }
+    assertSameBytes(await contentOf(pair, address, fileId), content)
+    for (const { stderr } of [pair.one, pair.other]) {
+      assert.match(stderr(), /"method":"POST","route":"[^"]*files[^"]*","status":200/)
+    }
   })
 
   it('both follow a new epoch, and serve while everything is sealed anew', async (t) => {
@@ -341,28 +363,6 @@ async function announceFile(
     headers,
   })
   return ((await answer.json()) as { resource: { id: string } }).resource
-}
-
-/** A form with one file that stops half way until it may go on. */
-function slowForm(content: Uint8Array) {
-  const half = Promise.withResolvers<void>()
-  const rest = Promise.withResolvers<void>()
-  const middle = Math.floor(content.length / 2)
-  async function* body() {
-    const head = 'content-disposition: form-data; name="file"; filename="film.mkv"'
-    yield Buffer.from(`--edge\r\n${head}\r\n\r\n`)
-    yield content.subarray(0, middle)
-    half.resolve()
-    await rest.promise
-    yield content.subarray(middle)
-    yield Buffer.from('\r\n--edge--\r\n')
-  }
-  return {
-    type: 'multipart/form-data; boundary=edge',
-    body: Readable.from(body()),
-    half: half.promise,
-    goOn: rest.resolve,
-  }
 }
 
 const HOUR_MS = 3600 * 1000

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import type { S3Credentials, S3Place } from './store/blobs/s3/place.ts'
 
@@ -17,6 +18,8 @@ export interface Config {
   readonly postgres: PostgresSettings | undefined
   /** Without a slash at its end. */
   readonly publicUrl: string
+  /** Whether nobody has set it, and trusted proxies may say it. */
+  readonly publicUrlFromProxy: boolean
   readonly trustedProxies: readonly string[]
   readonly allowedOrigins: readonly string[]
   /** MiB; a file of exactly this size is accepted. */
@@ -80,6 +83,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   const port = read.integer('HOLDFAST_PORT', 8420, 0, 65535)
   const data = resolve(read.text('HOLDFAST_DATA', './data'))
   const host6 = host.includes(':') ? `[${host}]` : host
+  const trustedProxies = read.networks('HOLDFAST_TRUSTED_PROXIES')
   const blobs = read.s3Place('HOLDFAST_BLOBS_URL')
   const postgres = postgresSettings(read)
   if (blobs && postgres && !environment.HOLDFAST_ROOT_KEY_FILE) {
@@ -96,7 +100,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     recipient: read.choice('HOLDFAST_RECIPIENT', ['x25519', 'hybrid'], 'x25519'),
     postgres,
     publicUrl: read.url('HOLDFAST_PUBLIC_URL', `http://${host6}:${port}`),
-    trustedProxies: read.list('HOLDFAST_TRUSTED_PROXIES'),
+    publicUrlFromProxy: !environment.HOLDFAST_PUBLIC_URL && trustedProxies.length > 0,
+    trustedProxies,
     allowedOrigins: read.list('HOLDFAST_ALLOWED_ORIGINS'),
     boxFileMaxMb: read.integer('HOLDFAST_BOX_FILE_MAX_MB', 8, 1, 1024 * 1024),
     smallLimit: read.integer('HOLDFAST_SMALL_MAX_KB', 64, 0, LARGEST_SMALL_KB) * 1024,
@@ -176,6 +181,12 @@ function settings(environment: NodeJS.ProcessEnv) {
     return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) }
   }
 
+  function list(name: string): string[] {
+    return text(name, '')
+      .split(/[\s,]+/)
+      .filter((entry) => entry !== '')
+  }
+
   return {
     text,
     integer,
@@ -236,12 +247,22 @@ function settings(environment: NodeJS.ProcessEnv) {
       throw new ConfigError(`${name} must be an http or https address`)
     },
 
-    list(name: string): string[] {
-      return text(name, '')
-        .split(/[\s,]+/)
-        .filter((entry) => entry !== '')
+    list,
+
+    /** Addresses, and networks as `10.0.0.0/8`. */
+    networks(name: string): string[] {
+      const networks = list(name)
+      const wrong = networks.find((network) => !isNetwork(network))
+      if (wrong === undefined) return networks
+      throw new ConfigError(`${name} has addresses and networks like 10.0.0.0/8, not ${wrong}`)
     },
   }
+}
+
+function isNetwork(text: string): boolean {
+  const [, address = '', bits] = /^([^/]*)(?:\/([1-9]\d{0,2}))?$/.exec(text) ?? []
+  const family = isIP(address)
+  return family !== 0 && (bits === undefined || Number(bits) <= (family === 4 ? 32 : 128))
 }
 
 function endpointAddress(name: string, value: string): string {

@@ -1,9 +1,8 @@
 import type { Core } from '../core/core.ts'
+import type { PublicAddress } from '../http/public-url.ts'
 
 /** The settings that dialects look at. */
-export interface DialectSettings {
-  /** Without a slash at its end; cookies are Secure exactly when it is https. */
-  readonly publicUrl: string
+export interface DialectSettings extends PublicAddress {
   /** MiB; a file of exactly this size is accepted. */
   readonly boxFileMaxMb: number
   /** Bytes; undefined is no limit. */

@@ -26,6 +26,7 @@ describe('settings', () => {
       recipient: 'x25519',
       postgres: undefined,
       publicUrl: 'http://127.0.0.1:8420',
+      publicUrlFromProxy: false,
       trustedProxies: [],
       allowedOrigins: [],
       boxFileMaxMb: 8,
@@ -60,7 +61,11 @@ describe('settings', () => {
     ],
     [
       { HOLDFAST_TRUSTED_PROXIES: '10.0.0.0/8, 192.0.2.1' },
-      { trustedProxies: ['10.0.0.0/8', '192.0.2.1'] },
+      { trustedProxies: ['10.0.0.0/8', '192.0.2.1'], publicUrlFromProxy: true },
+    ],
+    [
+      { HOLDFAST_TRUSTED_PROXIES: '::1', HOLDFAST_PUBLIC_URL: 'https://files.example.com' },
+      { trustedProxies: ['::1'], publicUrlFromProxy: false },
     ],
     [
       { HOLDFAST_ALLOWED_ORIGINS: 'https://a.example https://b.example' },
@@ -128,6 +133,14 @@ describe('settings', () => {
     HOLDFAST_PORT: ['http', '-1', '65536', '1.5', '0x50', ' 80'],
     HOLDFAST_RECIPIENT: ['rsa', 'X25519'],
     HOLDFAST_PUBLIC_URL: ['files.example.com', 'ftp://example.com', 'http://'],
+    HOLDFAST_TRUSTED_PROXIES: [
+      'proxy',
+      '10.0.0.0/33',
+      '10.0.0.0/0',
+      '10.0.0/8',
+      '::1/129',
+      '::1,*',
+    ],
     HOLDFAST_BOX_FILE_MAX_MB: ['0', 'big', '8MB', '1048577'],
     HOLDFAST_SMALL_MAX_KB: ['257', '-1', '64k'],
     HOLDFAST_ACCOUNT_FILE_MAX_MB: ['0', 'none'],

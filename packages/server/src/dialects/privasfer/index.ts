@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { refuseOtherMethods } from '../../http/method-not-allowed.ts'
 import { describeDialect } from '../../http/openapi.ts'
+import { publicUrlOf } from '../../http/public-url.ts'
 import type { DialectOptions } from '../dialect.ts'
 import { ANSWERS, Refusal } from './answers.ts'
 import { guard, ownerOf } from './auth.ts'
@@ -53,7 +54,7 @@ async function apiRoutes(app: FastifyInstance, options: DialectOptions): Promise
   downloadRoutes(app, options)
   capabilityRoute(app, options, '/downloads/:download/:key')
   app.get('/user', async (request) => ({
-    data: renderUser(ownerOf(request), settings.publicUrl),
+    data: renderUser(ownerOf(request), publicUrlOf(request, settings)),
   }))
   otherMethods.finish()
 }

@@ -168,6 +168,21 @@ test('logging out ends this session only and clears its cookies', async (t) => {
   assert.equal((await call(server, 'GET', path, { as: elsewhere })).status, 200)
 })
 
+test('cookies are Secure where a trusted proxy says that its client came by https', async (t) => {
+  const headers = { 'x-forwarded-for': '192.0.2.1', 'x-forwarded-proto': 'https' }
+  const isSecure = async (environment: NodeJS.ProcessEnv) => {
+    const server = await startTestServer(t, environment)
+    const answer = await call(server, 'GET', '/csrf', { headers })
+    return /; Secure(;|$)/.test(answer.headers.getSetCookie()[0] ?? '')
+  }
+  const HOLDFAST_TRUSTED_PROXIES = '127.0.0.1'
+  assert.equal(await isSecure({ HOLDFAST_TRUSTED_PROXIES }), true)
+  assert.equal(await isSecure({ HOLDFAST_TRUSTED_PROXIES: '10.0.0.0/8' }), false)
+  assert.equal(await isSecure({}), false)
+  const HOLDFAST_PUBLIC_URL = 'http://files.example.com'
+  assert.equal(await isSecure({ HOLDFAST_TRUSTED_PROXIES, HOLDFAST_PUBLIC_URL }), false)
+})
+
 for (const [address, secure] of [
   ['https://files.example.com', true],
   ['http://files.example.com', false],

@@ -25,20 +25,40 @@ async function linkOf(
   company: TestCompany,
   fileId: string,
   rest = '/download',
+  headers: Record<string, string> = {},
 ): Promise<Link> {
   const path = filesPath(company, fileId, `${rest}/url`)
-  const answer = await call(server, 'GET', path, { headers: bearer(company.member) })
+  const answer = await call(server, 'GET', path, {
+    headers: { ...bearer(company.member), ...headers },
+  })
   assert.equal(answer.status, 200)
   return (answer.body as { resource: Link }).resource
 }
 
-async function scene(t: Parameters<typeof startTestServer>[0]) {
-  const server = await startTestServer(t)
+async function scene(t: Parameters<typeof startTestServer>[0], environment = {}) {
+  const server = await startTestServer(t, environment)
   const company = await createCompany(server)
   const mia = client(server, company, company.member)
   const { id } = resourceOf(await mia.upload(Buffer.from('content'), { filename: 'a.txt' }))
   return { server, company, mia, id }
 }
+
+test('a link has the address that a trusted proxy says its client came to', async (t) => {
+  const { server, company, id } = await scene(t, { HOLDFAST_TRUSTED_PROXIES: '127.0.0.1' })
+  const linkFor = async (host: string) => {
+    const headers = { 'x-forwarded-for': '192.0.2.1', 'x-forwarded-proto': 'https' }
+    const { full_url, url } = await linkOf(server, company, id, '/download', {
+      ...headers,
+      'x-forwarded-host': host,
+    })
+    return full_url.slice(0, -url.length)
+  }
+  assert.equal(await linkFor('files.example.com'), 'https://files.example.com')
+  assert.equal(await linkFor('[2001:db8::1]:8443'), 'https://[2001:db8::1]:8443')
+  for (const odd of ['ann@example.com', 'example.com/x', 'a b', '-']) {
+    assert.equal(await linkFor(odd), server.config.publicUrl)
+  }
+})
 
 test('a link downloads without a token, for a quarter of an hour', async (t) => {
   const { server, company, id } = await scene(t)

@@ -1,14 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import manifest from '../../../../package.json' with { type: 'json' }
+import { isSecure } from '../../../http/public-url.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { actorOf, clearSessionCookies, issueCsrfToken } from '../auth.ts'
 
 /** `docs/dialects/misakey.md`, signing in. */
 export function sessionRoutes(app: FastifyInstance, { core, settings }: DialectOptions): void {
-  const secure = settings.publicUrl.startsWith('https:')
-
   app.get('/csrf', { config: { public: true } }, async (request, reply) => ({
-    csrf_token: issueCsrfToken(request, reply, secure),
+    csrf_token: issueCsrfToken(request, reply, isSecure(request, settings)),
   }))
 
   app.get('/version', { config: { public: true } }, async () => ({ version: manifest.version }))
@@ -16,7 +15,7 @@ export function sessionRoutes(app: FastifyInstance, { core, settings }: DialectO
   app.post('/auth/logout', async (request, reply) => {
     const { sessionId } = actorOf(request)
     if (sessionId) await core.sessions.end(sessionId)
-    clearSessionCookies(reply, secure)
+    clearSessionCookies(reply, isSecure(request, settings))
     return reply.code(204).send()
   })
 }

@@ -7,6 +7,7 @@ import { CoreError } from '../../../core/errors.ts'
 import { sendDownload } from '../../../http/download.ts'
 import { acceptForms } from '../../../http/multipart.ts'
 import { FormFile } from '../../../http/openapi.ts'
+import { publicUrlOf } from '../../../http/public-url.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { ownerOf } from '../auth.ts'
 import {
@@ -28,7 +29,7 @@ export async function fileRoutes(app: FastifyInstance, options: DialectOptions):
   async function viewOf(request: FastifyRequest, withCategory: boolean): Promise<View> {
     const owner = ownerOf(request)
     const category = withCategory ? await core.accountFiles.category(owner.id) : undefined
-    return { owner, publicUrl: settings.publicUrl, category }
+    return { owner, publicUrl: publicUrlOf(request, settings), category }
   }
 
   app.get<{ Querystring: Query }>('/files', async (request, reply) => {
@@ -55,7 +56,7 @@ export async function fileRoutes(app: FastifyInstance, options: DialectOptions):
     const found = await core.accountList.page(view.owner.id, query, offset, perPage)
     const lastPage =
       found.total === undefined ? null : Math.max(1, Math.ceil(found.total / perPage))
-    const path = `${settings.publicUrl}/api/files`
+    const path = `${view.publicUrl}/api/files`
     const link = (number: number) => `${path}?${pageQuery(request.query, number, perPage)}`
     return {
       data: found.files.map((file) => renderFile(file, view)),

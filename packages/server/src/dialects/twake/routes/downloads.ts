@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { cleanFileName } from '../../../core/file-names.ts'
 import { sendDownload } from '../../../http/download.ts'
+import { publicUrlOf } from '../../../http/public-url.ts'
 import type { DialectOptions } from '../../dialect.ts'
 import { callerOf } from '../auth.ts'
 import { linkTo, pathOf } from '../links.ts'
@@ -69,7 +70,7 @@ export function downloadRoutes(app: FastifyInstance, { core, settings }: Dialect
       return {
         resource: {
           url: link,
-          full_url: `${settings.publicUrl}${link}`,
+          full_url: `${publicUrlOf(request, settings)}${link}`,
           expires_at: seal.expires * 1000,
         },
       }
