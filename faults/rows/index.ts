@@ -5,6 +5,7 @@ import { files } from './files.ts'
 import { kills } from './kills.ts'
 import { machine } from './machine.ts'
 import { model } from './model.ts'
+import { moves } from './moves.ts'
 import { powerCuts } from './power-cuts.ts'
 import { previews } from './previews.ts'
 import { starts } from './starts.ts'
@@ -15,6 +16,7 @@ export const ROWS: readonly Row[] = [
   ...kills,
   ...starts,
   ...commands,
+  ...moves,
   ...files,
   ...machine,
   ...previews,

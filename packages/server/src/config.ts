@@ -122,6 +122,28 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   })
 }
 
+/**
+ * The settings of the place that a store is to be moved to: those of where it is, but for what a
+ * `HOLDFAST_TO_…` names.
+ *
+ * @throws ConfigError
+ */
+export function loadDestination(
+  from: Config,
+  environment: NodeJS.ProcessEnv = process.env,
+): Config {
+  const read = settings(environment)
+  const folder = read.text('HOLDFAST_TO_DATA', '')
+  // Into another folder goes everything that goes nowhere else.
+  const { postgres, blobs } = folder ? {} : from
+  return Object.freeze({
+    ...from,
+    data: folder ? resolve(folder) : from.data,
+    postgres: postgresSettings(read, 'HOLDFAST_TO_DATABASE_URL') ?? postgres,
+    blobs: read.s3Place('HOLDFAST_TO_BLOBS_URL', 'HOLDFAST_TO_') ?? blobs,
+  })
+}
+
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
 const PREFIX = /^(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\/?$/
 /** What stores at an endpoint of their own mostly do not mind. */
@@ -134,14 +156,17 @@ export function durationOf(text: string): number | undefined {
   return count && milliseconds ? Number(count) * milliseconds : undefined
 }
 
-function postgresSettings(read: ReturnType<typeof settings>): PostgresSettings | undefined {
+function postgresSettings(
+  read: ReturnType<typeof settings>,
+  name = 'HOLDFAST_DATABASE_URL',
+): PostgresSettings | undefined {
   const unsafe = read.choice('HOLDFAST_UNSAFE_DATABASE', ['0', '1'], '0') === '1'
   const connections = read.integer('HOLDFAST_DATABASE_CONNECTIONS', 20, 2, 1000)
-  const url = read.secret('HOLDFAST_DATABASE_URL')
+  const url = read.secret(name)
   if (url === undefined) return undefined
   // Without the value: there is a password in it.
   if (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url)) return { url, unsafe, connections }
-  throw new ConfigError('HOLDFAST_DATABASE_URL must be an address that begins with postgres://')
+  throw new ConfigError(`${name} must be an address that begins with postgres://`)
 }
 
 function settings(environment: NodeJS.ProcessEnv) {
@@ -170,13 +195,15 @@ function settings(environment: NodeJS.ProcessEnv) {
     return text
   }
 
-  function s3Credentials(): S3Credentials | undefined {
-    const accessKeyId = secret('AWS_ACCESS_KEY_ID')
-    const secretAccessKey = secret('AWS_SECRET_ACCESS_KEY')
-    const sessionToken = secret('AWS_SESSION_TOKEN')
+  function s3Credentials(prefix: string): S3Credentials | undefined {
+    const accessKeyId = secret(`${prefix}AWS_ACCESS_KEY_ID`)
+    const secretAccessKey = secret(`${prefix}AWS_SECRET_ACCESS_KEY`)
+    const sessionToken = secret(`${prefix}AWS_SESSION_TOKEN`)
     if (!accessKeyId && !secretAccessKey) return undefined
     if (!accessKeyId || !secretAccessKey) {
-      throw new ConfigError('AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together')
+      throw new ConfigError(
+        `${prefix}AWS_ACCESS_KEY_ID and ${prefix}AWS_SECRET_ACCESS_KEY go together`,
+      )
     }
     return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) }
   }
@@ -192,8 +219,12 @@ function settings(environment: NodeJS.ProcessEnv) {
     integer,
     secret,
 
-    /** `s3://bucket/prefix?endpoint=…&region=…`; messages never show it. */
-    s3Place(name: string): S3Place | undefined {
+    /**
+     * `s3://bucket/prefix?endpoint=…&region=…`; messages never show it.
+     *
+     * @param own what the names of its own credentials begin with; without them they are the usual ones
+     */
+    s3Place(name: string, own = ''): S3Place | undefined {
       const value = environment[name]
       if (!value) return undefined
       const url = URL.canParse(value) ? new URL(value) : undefined
@@ -215,7 +246,7 @@ function settings(environment: NodeJS.ProcessEnv) {
         prefix: path && `${path}/`,
         endpoint: endpoint && endpointAddress(name, endpoint),
         region: region || ENDPOINT_REGION,
-        credentials: s3Credentials(),
+        credentials: s3Credentials(own) ?? s3Credentials(''),
       }
     },
 

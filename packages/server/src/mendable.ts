@@ -1,6 +1,8 @@
 import { ConfigError } from './config.ts'
 import { ScrubError } from './core/checks/scrub.ts'
 import { KeyringError } from './core/keys/keyring.ts'
+import { TargetError } from './core/move/objects.ts'
+import { RowsError } from './core/move/rows.ts'
 import { BucketError } from './store/blobs/s3/place.ts'
 import { DatabaseError } from './store/database/database-error.ts'
 import { FolderError } from './store/folder.ts'
@@ -14,6 +16,8 @@ const KINDS = [
   RootKeyError,
   KeyringError,
   ScrubError,
+  RowsError,
+  TargetError,
 ]
 
 /**

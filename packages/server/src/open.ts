@@ -17,6 +17,7 @@ import { SCHEMA_VERSION, schemaVersion } from './store/database/migrate.ts'
 import { type DatabasePlace, postgresPlace, sqlitePlace } from './store/database/place.ts'
 import { type Files, nodeFiles } from './store/files.ts'
 import { FolderError, folderPaths, type VolumeMarker } from './store/folder.ts'
+import { refuseMovedObjects, refuseMovedRows, VOLUME } from './store/move-notes.ts'
 import { createRootKey, RootKeyError, readRootKey } from './store/root-key.ts'
 import { folderVolume, type Release, sharedVolume, type Volume } from './store/volume.ts'
 
@@ -108,9 +109,18 @@ export async function openForServer(
   }
 }
 
-/** What says which store the settings mean, and who works on it. */
-export function volumeOf(config: Config, files: Files = nodeFiles, observe?: Observe): Volume {
-  const open = () => openStore(config, files, observe)
+/**
+ * What says which store the settings mean, and who works on it.
+ *
+ * @param openObjects another way than that of a store that is to be used
+ */
+export function volumeOf(
+  config: Config,
+  files: Files = nodeFiles,
+  observe?: Observe,
+  openObjects = openStore,
+): Volume {
+  const open = () => openObjects(config, files, observe)
   const { data, blobs, postgres } = config
   return blobs && postgres
     ? sharedVolume(placeName(blobs), postgres, open)
@@ -123,8 +133,28 @@ async function sharedClockOf(database: Database): Promise<SharedClock> {
   return followClock(() => postgresTime(database.read))
 }
 
-/** Where a store keeps its blobs and keyring: in its data folder, or in a bucket. @throws BucketError */
+/**
+ * Where a store keeps its blobs and keyring: in its data folder, or in a bucket.
+ *
+ * @throws BucketError, FolderError when they were moved away
+ */
 export async function openStore(
+  config: Config,
+  files: Files = nodeFiles,
+  observe?: Observe,
+): Promise<BlobStore> {
+  const store = await openStorePlace(config, files, observe)
+  try {
+    await refuseMovedObjects(store)
+    return store
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+/** The same, whether or not it is to be served. @throws BucketError */
+export async function openStorePlace(
   config: Config,
   files: Files = nodeFiles,
   observe?: Observe,
@@ -227,7 +257,7 @@ export async function rootKeyOf(config: Config, marker: VolumeMarker): Promise<I
   return root
 }
 
-async function refuseOtherSchema(database: Database): Promise<void> {
+export async function refuseOtherSchema(database: Database): Promise<void> {
   const version = await schemaVersion(database.read)
   if (version === SCHEMA_VERSION) return
   throw new FolderError(
@@ -253,8 +283,6 @@ async function refuseBlobs(store: BlobStore, place: DatabasePlace): Promise<void
   }
 }
 
-const VOLUME = 'volume'
-
 /** Binds a new database to its store. */
 async function bindToVolume(
   database: Database,
@@ -274,6 +302,12 @@ async function bindToVolume(
  * @throws FolderError for one that was copied in from another store: it would not know this one's blobs
  */
 async function isBound(database: Database, marker: VolumeMarker): Promise<boolean> {
+  await refuseMovedRows(database.read)
+  return isOfVolume(database, marker)
+}
+
+/** The same, whether or not it is to be served. */
+export async function isOfVolume(database: Database, marker: VolumeMarker): Promise<boolean> {
   const row = await database.read
     .selectFrom('meta')
     .select('value')

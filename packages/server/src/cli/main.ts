@@ -8,6 +8,7 @@ import { appCommand } from './commands/app.ts'
 import { fsckCommand, gcCommand, scrubCommand } from './commands/checks.ts'
 import { companyCommand } from './commands/company.ts'
 import { keysCommand } from './commands/keys.ts'
+import { migrateCommand } from './commands/migrate.ts'
 import { previewsCommand } from './commands/previews.ts'
 import { sessionCommand } from './commands/session.ts'
 import { tokenCommand } from './commands/token.ts'
@@ -33,31 +34,39 @@ const run = runner(openForCommand)
 
 /** Another command may have begun to change what this one changes: it can be run again. */
 function endAtOnce({ message }: Error): never {
-  process.stderr.write(`holdfast: the lock of the keys is lost: ${message}. Run it again.\n`)
+  process.stderr.write(`holdfast: a lock is lost: ${message}. Run it again.\n`)
   process.exit(EXIT_COULD_NOT_RUN)
 }
 
-const check: RunCheck = async (command, { work, isClean, json, words }) => {
-  try {
-    const store = await openForCommand(loadConfig(), Date.now)
-    const progress = showProgress(command.optsWithGlobals().json !== true)
-    const interruption = new AbortController()
-    process.once('SIGINT', () => interruption.abort())
+/** Opens what a check looks into, prints what it found, and closes. */
+function checker<Place extends object>(
+  open: () => Promise<Place & { close(): Promise<void> }>,
+): RunCheck<Place> {
+  return async (command, { work, isClean, json, words }) => {
     try {
-      const { signal } = interruption
-      const report = await work({ ...store, signal, onProgress: progress.onProgress })
-      progress.stop()
-      print(command, json(report), () => words(report))
-      process.exitCode = isClean(report) ? 0 : EXIT_FINDINGS
-    } finally {
-      progress.stop()
-      await store.close()
+      const place = await open()
+      const progress = showProgress(command.optsWithGlobals().json !== true)
+      const interruption = new AbortController()
+      process.once('SIGINT', () => interruption.abort())
+      try {
+        const { signal } = interruption
+        const report = await work({ ...place, signal, onProgress: progress.onProgress })
+        progress.stop()
+        print(command, json(report), () => words(report))
+        process.exitCode = isClean(report) ? 0 : EXIT_FINDINGS
+      } finally {
+        progress.stop()
+        await place.close()
+      }
+    } catch (error) {
+      // Also when it ended halfway: to whoever reads the code, 1 would say that all was looked at.
+      throw new CheckFailed(error)
     }
-  } catch (error) {
-    // Also when it ended halfway: to whoever reads the code, 1 would say that all was looked at.
-    throw new CheckFailed(error)
   }
 }
+
+const check = checker(() => openForCommand(loadConfig(), Date.now))
+const checkAlone = checker<object>(async () => ({ close: async () => undefined }))
 
 /** A check that did not come to its end. */
 class CheckFailed extends Error {
@@ -82,6 +91,7 @@ const program = createGroup(
       endAtOnce,
     ),
     ...[fsckCommand, scrubCommand, gcCommand].map((make) => make(check)),
+    migrateCommand(checkAlone, endAtOnce),
   ],
 )
 

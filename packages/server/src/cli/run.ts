@@ -23,11 +23,15 @@ export function print<T>(command: Command, result: T, words: (result: T) => stri
   process.stdout.write(`${json ? JSON.stringify(result) : words(result)}\n`)
 }
 
-/** What a check works with. */
-export interface CheckPlace {
+/** The store that a check looks into. */
+export interface CheckedStore {
   readonly core: Core
   /** Whether a server uses the store. */
   readonly served: boolean
+}
+
+/** How a check is watched and ended. */
+export interface CheckControl {
   /** Aborts when somebody interrupts the command. */
   readonly signal: AbortSignal
   readonly onProgress: OnProgress | undefined
@@ -37,10 +41,10 @@ export interface CheckPlace {
  * Runs one check of the opened store. It ends with 0 when all was well, with 1 when not, and with 2
  * when it could not run, whatever the reason.
  */
-export type RunCheck = <T>(
+export type RunCheck<Place = CheckedStore> = <T>(
   command: Command,
   check: {
-    work(place: CheckPlace): Promise<T>
+    work(place: Place & CheckControl): Promise<T>
     isClean(report: T): boolean
     /** What `--json` prints. */
     json(report: T): object

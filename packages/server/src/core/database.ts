@@ -33,6 +33,20 @@ export interface NameIndex {
    * @returns whether another step has something to do
    */
   tidy(writer: Writer, isFirst: boolean): Promise<boolean>
+  /** Removes everything from it. */
+  clear(writer: Writer): Promise<void>
+}
+
+/** Tables whose rows are numbered, in a column `n`, in the order in which they come. */
+export const NUMBERED_TABLES = ['box_event', 'saved_file', 'account_file'] as const
+export type NumberedTable = (typeof NUMBERED_TABLES)[number]
+
+/** How the database numbers rows. A number is given once, also when its row is gone. */
+export interface Numbering {
+  /** The last number that was given; 0 when none was. */
+  last(reader: Reader, table: NumberedTable): Promise<number>
+  /** Gives numbers beyond `last` from now on. */
+  goOnAfter(writer: Writer, table: NumberedTable, last: number): Promise<void>
 }
 
 /** Counts in windows of time, which a crash may lose. */
@@ -55,6 +69,7 @@ export interface RequestWindows {
 /** The database as the core sees it. */
 export interface Database {
   readonly nameIndex: NameIndex
+  readonly numbering: Numbering
   /** Where several servers may share it. */
   readonly requestWindows?: RequestWindows
   /** Sees what is committed. Answers of reading requests may rest on it without waiting for the disk. */

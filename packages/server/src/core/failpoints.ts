@@ -55,6 +55,14 @@ export const FAILPOINTS = {
   'root.made': 'new-root.ts',
   'root.both': 'new-root.ts',
   'root.marked': 'new-root.ts',
+  // A move to another place
+  'move.copied': 'core/move/objects.ts',
+  'move.kept': 'core/move/objects.ts',
+  'move.rows': 'core/move/rows.ts',
+  'move.retiring': 'move.ts',
+  'move.retired': 'move.ts',
+  'move.noted': 'move.ts',
+  'move.marked': 'move.ts',
   // A start
   'start.locked': 'open.ts',
   'start.key-read': 'open.ts',

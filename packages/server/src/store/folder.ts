@@ -94,7 +94,12 @@ export async function changeMarkerRoot(
   marker: VolumeMarker,
   root: string,
 ): Promise<void> {
-  await replaceFile(join(data, MARKER), `${JSON.stringify({ ...marker, root })}\n`)
+  await putMarker(data, { ...marker, root })
+}
+
+/** Puts a marker into a folder, in the place of one that may be there. */
+export async function putMarker(data: string, marker: VolumeMarker): Promise<void> {
+  await replaceFile(join(data, MARKER), `${JSON.stringify(marker)}\n`)
 }
 
 /** Whether a server holds the folder just now. */

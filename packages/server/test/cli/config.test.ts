@@ -3,7 +3,7 @@ import { readdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { describe, test } from 'node:test'
 import { refusedStart } from '../../../../e2e/processes.ts'
-import { type Config, ConfigError, loadConfig } from '../../src/config.ts'
+import { type Config, ConfigError, loadConfig, loadDestination } from '../../src/config.ts'
 import { testFolder } from '../helpers/cleanup.ts'
 
 const MIB = 1024 * 1024
@@ -186,6 +186,40 @@ describe('settings', () => {
     const file = join(await testFolder(t), 'token')
     await writeFile(file, 'from the file\n')
     assert.equal(loadConfig({ HOLDFAST_METRICS_TOKEN_FILE: file }).metricsToken, 'from the file')
+  })
+
+  test('a store goes where HOLDFAST_TO_… says, and stays where it is but for that', () => {
+    const from = loadConfig({
+      HOLDFAST_DATA: '/srv/old',
+      HOLDFAST_BLOBS_URL: 's3://files?region=r',
+    })
+    const credentials = { accessKeyId: 'id', secretAccessKey: 'secret' }
+    const rows = { HOLDFAST_TO_DATABASE_URL: 'postgres://db/new' }
+    const postgres = { url: 'postgres://db/new', unsafe: false, connections: 20 }
+    const keys = { AWS_ACCESS_KEY_ID: 'old', AWS_SECRET_ACCESS_KEY: 'old' }
+    const objects = {
+      ...keys,
+      HOLDFAST_TO_BLOBS_URL: 's3://files?endpoint=http://127.0.0.1:7480',
+      HOLDFAST_TO_AWS_ACCESS_KEY_ID: 'id',
+      HOLDFAST_TO_AWS_SECRET_ACCESS_KEY: 'secret',
+    }
+    const bucket = { ...BUCKET, endpoint: 'http://127.0.0.1:7480', credentials }
+    const folder = { HOLDFAST_TO_DATA: '/srv/new' }
+    assert.deepEqual(loadDestination(from, {}), from)
+    assert.deepEqual(loadDestination(from, rows), { ...from, postgres })
+    assert.deepEqual(loadDestination(from, objects), { ...from, blobs: bucket })
+    assert.deepEqual(loadDestination(from, folder), {
+      ...{ ...from, data: '/srv/new', blobs: undefined },
+    })
+    assert.deepEqual(loadDestination(from, { ...folder, ...objects, ...rows }), {
+      ...{ ...from, data: '/srv/new', blobs: bucket, postgres },
+    })
+    for (const name of ['HOLDFAST_TO_DATABASE_URL', 'HOLDFAST_TO_BLOBS_URL']) {
+      assert.throws(
+        () => loadDestination(from, { [name]: 'nowhere' }),
+        new RegExp(`^ConfigError: ${name} `),
+      )
+    }
   })
 
   test('half of the credentials is none', () => {

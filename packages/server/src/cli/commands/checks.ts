@@ -84,7 +84,7 @@ function grace(text: string): number {
   throw new InvalidArgumentError('It is a number of hours or days, like 24h, at least 1h.')
 }
 
-function count(text: string): number {
+export function count(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('It is a whole number.')
 }
@@ -185,11 +185,11 @@ interface Found {
   readonly total: number
 }
 
-function findingsJson({ findings, counts, total }: Found): object {
+export function findingsJson({ findings, counts, total }: Found): object {
   return { total, counts, findings }
 }
 
-function findingsWords({ findings, counts, total }: Found): string[] {
+export function findingsWords({ findings, counts, total }: Found): string[] {
   if (total === 0) return ['Nothing is wrong.']
   const lines = findings.map(({ kind, object, table, id, text, repair }) => {
     const what = object ?? [table, id].filter(Boolean).join(' ')

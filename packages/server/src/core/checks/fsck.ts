@@ -11,28 +11,26 @@ import type { Clock } from '../clock.ts'
 import type { Database } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
-import type { Row } from '../schema.ts'
 import {
   createFindings,
   type Finding,
   type FindingKind,
   type Findings,
+  inLanes,
   type OnProgress,
-  pages,
 } from './findings.ts'
 import { isSettledBefore, sizeOf } from './gc.ts'
 import { findDangling, findUnlinked, trashUnlinked } from './links.ts'
-import { createPartChecks } from './parts.ts'
+import { createPartChecks, livingParts, type PartRow } from './parts.ts'
 import { type Checked, checkBlobs, checkSealedColumns, checkSmallContent } from './rows.ts'
-import { behind, damagedParts, type ScrubSummary, scrubSummary } from './scrub-state.ts'
+import { damagedParts, type ScrubSummary, scrubSummary } from './scrub-state.ts'
 import { checkTotals } from './totals.ts'
 
-/** Rows of parts read at once, and objects opened at once. */
+/** Blobs whose removal is ended at once, and objects opened at once. */
 const PAGE = 256
 const LANES = 8
 /** Beside a server, how long an object without a row may wait for its transaction. */
 const SETTLE_MS = 10_000
-type PartRow = Row<'blob_part'>
 
 export interface FsckOptions {
   /** Whether a server uses the store: what it has begun is no finding. */
@@ -157,37 +155,13 @@ async function checkParts(run: Run): Promise<number> {
   }
 
   let done = 0
-  for await (const page of pages<PartRow>(PAGE, (last) => loadParts(database, last))) {
-    for (const finding of await inLanes(page, check)) if (finding) findings.add(finding)
+  for await (const page of livingParts(database)) {
+    for (const finding of await inLanes(page, LANES, check)) if (finding) findings.add(finding)
     done += page.length
     onProgress?.('objects', done, run.rows.parts)
   }
   run.checked += done
   return done
-}
-
-async function loadParts(database: Database, last: PartRow | undefined): Promise<PartRow[]> {
-  return database.read
-    .selectFrom('blob_part')
-    .innerJoin('blob', 'blob.id', 'blob_part.blob_id')
-    .selectAll('blob_part')
-    .where('blob.state', '<>', 'deleting')
-    .where(behind('blob_part', last))
-    .orderBy('blob_part.blob_id')
-    .orderBy('blob_part.number')
-    .limit(PAGE)
-    .execute()
-}
-
-/** Runs work on all items, some at a time; answers in their order. */
-async function inLanes<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = []
-  const waiting = items.entries()
-  async function lane(): Promise<void> {
-    for (const [index, item] of waiting) results[index] = await work(item)
-  }
-  await Promise.all(Array.from({ length: LANES }, lane))
-  return results
 }
 
 /** Blobs, content in the database and all sealed columns; answers which blobs are being removed. */
@@ -276,7 +250,7 @@ async function stillThere(
   store: BlobStore,
   entries: readonly ObjectEntry[],
 ): Promise<ObjectEntry[]> {
-  const there = await inLanes(entries, async ({ name }) => {
+  const there = await inLanes(entries, LANES, async ({ name }) => {
     try {
       await (await store.open(name)).close()
       return true

@@ -7,12 +7,32 @@ import type { Keyring } from '../keys/keyring.ts'
 import { epochInside, sealedJson } from '../keys/sealed-column.ts'
 import { free } from '../memory.ts'
 import type { PartSeal, Row } from '../schema.ts'
-import type { Finding } from './findings.ts'
+import { type Finding, pages } from './findings.ts'
+import { behind } from './scrub-state.ts'
 
 /** Reads and repairs beside a running server may find another object each time; damage stays. */
 const MOST_LOOKS = 5
+/** Rows that are read at once. */
+const PAGE = 256
 
-type PartRow = Row<'blob_part'>
+export type PartRow = Row<'blob_part'>
+
+/** Parts of blobs that are not being deleted, in the order of blobs, some at a time. */
+export function livingParts({ read }: Database): AsyncGenerator<PartRow[]> {
+  return pages<PartRow>(PAGE, (last) =>
+    read
+      .selectFrom('blob_part')
+      .innerJoin('blob', 'blob.id', 'blob_part.blob_id')
+      .selectAll('blob_part')
+      .where('blob.state', '<>', 'deleting')
+      .where(behind('blob_part', last))
+      .orderBy('blob_part.blob_id')
+      .orderBy('blob_part.number')
+      .limit(PAGE)
+      .execute(),
+  )
+}
+
 /** Looks at the object of a part and throws what is wrong with it. */
 export type Look = (part: StoredPart) => Promise<void>
 

@@ -205,7 +205,7 @@ function createPass(
   async function advance(position: ScrubPosition, bytes: number): Promise<void> {
     state.bytes += bytes
     onOpened?.(bytes)
-    onProgress?.('content', state.bytes, Math.max(state.bytes, totalBytes))
+    onProgress?.('content', state.bytes, Math.max(state.bytes, totalBytes), 'bytes')
     if (!(await lease.keep(position)) || signal?.aborted) throw STOPPED
     await throttle(bytes)
     if (signal?.aborted) throw STOPPED

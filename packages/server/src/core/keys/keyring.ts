@@ -12,8 +12,9 @@ import type { BlobStore } from '../blobs/store.ts'
 import { CoreError } from '../errors.ts'
 import { equalSecrets } from '../secrets.ts'
 
-const FOLDER = 'keyring/'
-const INDEX_SECRET = `${FOLDER}index.age`
+/** Where the keys lie in a store. */
+export const KEYRING_FOLDER = 'keyring/'
+const INDEX_SECRET = `${KEYRING_FOLDER}index.age`
 const SECRET_BYTES = 32
 /** A keyring object is an identity or a secret behind one age header; anything longer is not ours. */
 const LARGEST_OBJECT = 16 * 1024
@@ -166,13 +167,16 @@ export async function resealKeyring(
 }
 
 function namesOf(number: number): { identity: string; columns: string } {
-  return { identity: `${FOLDER}${number}.age`, columns: `${FOLDER}${number}.columns.age` }
+  return {
+    identity: `${KEYRING_FOLDER}${number}.age`,
+    columns: `${KEYRING_FOLDER}${number}.columns.age`,
+  }
 }
 
 /** In ascending order. */
 async function epochsIn(store: BlobStore): Promise<number[]> {
   const numbers: number[] = []
-  for await (const { name } of store.list(FOLDER)) {
+  for await (const { name } of store.list(KEYRING_FOLDER)) {
     const number = /^keyring\/([1-9][0-9]*)\.age$/.exec(name)?.[1]
     if (number) numbers.push(Number(number))
   }

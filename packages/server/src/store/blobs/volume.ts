@@ -3,8 +3,8 @@ import { CoreError } from '../../core/errors.ts'
 import { FolderError, parseMarker, type VolumeMarker } from '../folder.ts'
 
 const MARKER = 'holdfast-volume.json'
-/** A marker is one line of three values; anything longer is not ours. */
-const LARGEST_MARKER = 4096
+/** Markers and notes are short; of anything longer the rest is not ours. */
+const LARGEST_SMALL = 256 * 1024
 
 /**
  * Makes sure that a store apart from the data folder belongs to the folder's volume.
@@ -52,14 +52,22 @@ export async function changeStoreMarker(store: BlobStore, marker: VolumeMarker):
   await store.replace(MARKER, Buffer.from(markerText(marker)))
 }
 
-/** The store's marker, or undefined when it has none. @throws FolderError when it is damaged */
+/** Which volume a store belongs to; undefined when it is nobody's. @throws FolderError when that is damaged */
 export async function readStoreMarker(store: BlobStore): Promise<VolumeMarker | undefined> {
+  const text = await readSmall(store, MARKER)
+  if (text === undefined) return undefined
+  const marker = parseMarker(text)
+  if (marker) return marker
+  throw new FolderError(`the bucket's ${MARKER} is damaged`)
+}
+
+/** Text of a small object; undefined when there is none. */
+export async function readSmall(store: BlobStore, name: string): Promise<string | undefined> {
   try {
-    const object = await store.open(MARKER)
+    const object = await store.open(name)
     try {
-      const bytes = await object.read(0, Math.min(object.size, LARGEST_MARKER))
-      const marker = parseMarker(Buffer.from(bytes).toString('utf8'))
-      if (marker) return marker
+      const bytes = await object.read(0, Math.min(object.size, LARGEST_SMALL))
+      return Buffer.from(bytes).toString('utf8')
     } finally {
       await object.close()
     }
@@ -67,7 +75,6 @@ export async function readStoreMarker(store: BlobStore): Promise<VolumeMarker | 
     if (error instanceof CoreError && error.code === 'file_not_found') return undefined
     throw error
   }
-  throw new FolderError(`the bucket's ${MARKER} is damaged`)
 }
 
 function markerText(marker: VolumeMarker): string {

@@ -27,6 +27,10 @@ export const postgresNameIndex: NameIndex = {
 
   /** Autovacuum does. */
   tidy: async () => false,
+
+  async clear(writer) {
+    await sql`delete from name_search`.execute(writer)
+  },
 }
 
 function numbersOf(tokens: readonly string[]): number[] {

@@ -7,6 +7,7 @@ import type { Schema } from '../../core/schema.ts'
 import { DatabaseError } from './database-error.ts'
 import { migrate } from './migrate.ts'
 import { createMutex } from './mutex.ts'
+import { postgresNumbering } from './numbering.ts'
 import { postgresNameIndex } from './postgres-name-index.ts'
 import { type PostgresAccess, poolOver } from './postgres-pool.ts'
 import { postgresRequestWindows } from './postgres-request-windows.ts'
@@ -81,17 +82,29 @@ export async function postgresTime(reader: Kysely<Schema>): Promise<number> {
   return rows[0]?.time ?? Number.NaN
 }
 
-/** The id of the volume that the database belongs to, if it belongs to one. @throws DatabaseError */
-export async function postgresVolume(access: PostgresAccess): Promise<string | undefined> {
-  return asking(access, async (pool) => {
-    if (!(await hasTable(pool, 'meta'))) return undefined
-    const row = await pool
-      .selectFrom('meta')
-      .select('value')
-      .where('key', '=', 'volume')
-      .executeTakeFirst()
-    return row?.value
-  })
+/**
+ * One transaction during which everybody may read and nobody else may write.
+ *
+ * @throws DatabaseError
+ */
+export async function writeAlone<T>(
+  access: PostgresAccess,
+  work: (writer: Writer) => Promise<T>,
+): Promise<T> {
+  const pool = poolOver(access, { connections: 1, unhurried: true })
+  try {
+    return await pool.transaction().execute(async (writer) => {
+      await mendable(async () => {
+        await sql`set local idle_in_transaction_session_timeout = 0`.execute(writer)
+        const tables = await writer.introspection.getTables()
+        const names = tables.map((table) => sql.table(`${table.schema}.${table.name}`))
+        await sql`lock table ${sql.join(names)} in share mode`.execute(writer)
+      })
+      return work(writer)
+    })
+  } finally {
+    await pool.destroy()
+  }
 }
 
 /**
@@ -139,6 +152,7 @@ function openPostgres(access: PostgresAccess, connections: number): Database {
   const { exclusively } = createMutex()
   return {
     nameIndex: postgresNameIndex,
+    numbering: postgresNumbering,
     requestWindows: postgresRequestWindows(read),
     read,
     write: (work) => transact(writing, work, exclusively),

@@ -42,6 +42,10 @@ export const sqliteNameIndex: NameIndex = {
     )
     return (await totalChanges(writer)) - before > 1
   },
+
+  async clear(writer) {
+    await sql`insert into name_search (name_search) values ('delete-all')`.execute(writer)
+  },
 }
 
 /** A token as a word: digits alone could be taken for something else. */

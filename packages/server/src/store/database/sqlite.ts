@@ -10,6 +10,7 @@ import { startCheckpointer } from './checkpointer.ts'
 import { openLogSync } from './log-sync.ts'
 import { createMutex } from './mutex.ts'
 import { kyselyOver } from './node-sqlite.ts'
+import { sqliteNumbering } from './numbering.ts'
 import { sqliteNameIndex } from './sqlite-name-index.ts'
 
 /** Before 3.51.3 a checkpoint beside a writer on another connection could corrupt the database. */
@@ -77,6 +78,7 @@ export async function openServerDatabase(
 
   return {
     nameIndex: sqliteNameIndex,
+    numbering: sqliteNumbering,
     read,
     async write(work) {
       if (broken) throw broken
@@ -110,6 +112,7 @@ export async function openCommandDatabase(file: string): Promise<Database> {
   const kysely = await kyselyOver(connection)
   return {
     nameIndex: sqliteNameIndex,
+    numbering: sqliteNumbering,
     read: kysely,
     write: (work) => transact(kysely, work),
     check: async () => checkConnection(connection),

@@ -8,6 +8,7 @@ import {
   type SealedValue,
   sealedValues,
 } from '../../../src/core/keys/sealed-tables.ts'
+import { MOVED_TABLES } from '../../../src/core/move/tables.ts'
 import { migrate } from '../../../src/store/database/migrate.ts'
 import { openServerDatabase } from '../../../src/store/database/sqlite.ts'
 import { testFolder } from '../../helpers/cleanup.ts'
@@ -60,6 +61,38 @@ test('every table whose blob_id keeps a blob alive is known, and so is what its 
   assert.deepEqual(found, [...linking, ...content, ...mentions].sort())
   const sealed = SEALED_TABLES.filter(({ link }) => link).map(({ name }) => name)
   assert.deepEqual(sealed.sort(), linking.toSorted())
+})
+
+test('every table is moved with a store, by its primary key and behind those that it refers to', async (t) => {
+  const file = join(await testFolder(t), 'holdfast.db')
+  await (await openServerDatabase(file, migrate, assert.ifError)).close()
+  const database = new DatabaseSync(file, { readOnly: true })
+  const tables = database
+    .prepare(
+      `select m.name, (select group_concat(k.name order by k.pk)
+         from pragma_table_info(m.name) k where k.pk > 0) as key,
+         (select group_concat(distinct f."table") from pragma_foreign_key_list(m.name) f) as parents
+       from sqlite_master m where m.type = 'table' and m.sql not like '%virtual%'
+         and m.name not like 'sqlite%' and m.name not like 'kysely%' and m.name not like 'name_search%'
+       order by m.name`,
+    )
+    .all() as { name: string; key: string; parents: string | null }[]
+  database.close()
+  // Written anew; waiting for the index; of processes that run.
+  const ofProcesses = ['lease', 'request_window', 'server_process', 'staged_object']
+  const others = ['meta', 'search_todo', ...ofProcesses]
+  const wanted = tables.filter(({ name }) => !others.includes(name))
+  const moved = MOVED_TABLES.map(({ name, key }) => ({ name, key: key.join(',') }))
+  assert.deepEqual(
+    moved.toSorted((one, other) => (one.name < other.name ? -1 : 1)),
+    wanted.map(({ name, key }) => ({ name, key })),
+  )
+  const order: string[] = moved.map(({ name }) => name)
+  for (const { name, parents } of wanted) {
+    for (const parent of parents?.split(',') ?? []) {
+      assert.ok(order.indexOf(parent) < order.indexOf(name), `${name} comes behind ${parent}`)
+    }
+  }
 })
 
 test('what an epoch has sealed is found in every table by an index', async (t) => {
