@@ -36,7 +36,7 @@ import {
 import { atEnd } from '../packages/server/test/helpers/cleanup.ts'
 import { filesPath } from '../packages/server/test/helpers/companies.ts'
 import { PUBLIC_KEY, TestClock } from '../packages/server/test/helpers/server.ts'
-import { rowsOf } from '../packages/server/test/helpers/store.ts'
+import { rowsOf, tamper } from '../packages/server/test/helpers/store.ts'
 import { type Ceph, startCeph } from './ceph.ts'
 import { startPostgres } from './postgres.ts'
 import {
@@ -123,6 +123,18 @@ function starts(ceph: Ceph): void {
       assert.deepEqual([code, stdout], [2, ''])
       assert.match(stderr, message)
     }
+  })
+
+  it('are not joined by one that would change the schema beneath them', async (t) => {
+    const { settings } = await newSharedPlace(t, ceph)
+    const server = await startServerProcess(t, settings)
+    const config = loadConfig(settings)
+    const newest = `(select max(name) from kysely_migration)`
+    await tamper(config, `update kysely_migration set name = '0006-older' where name = ${newest}`)
+    const { code, stderr } = await refusedStart(settings)
+    assert.equal(code, 2)
+    assert.match(stderr, /^holdfast: servers of an older version work on the database: stop them/)
+    await server.stop()
   })
 
   it('keep another root key from being made beside them', async (t) => {

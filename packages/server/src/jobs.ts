@@ -66,8 +66,11 @@ function whileHeld(lease: Lease, begin: () => Running, logger: FastifyBaseLogger
         try {
           await lease.take()
         } finally {
-          if (lease.isHeld()) work ??= begin()
-          else await end()
+          if (!lease.isHeld()) await end()
+          else if (!work) {
+            logger.info('does the jobs of all servers now')
+            work = begin()
+          }
         }
       }),
     },

@@ -40,7 +40,7 @@ export async function changeRootKey(
     await markerOf(config, volume)
     held.push(await volume.lockAlone(onLost))
     held.push(await volume.lockKeys(onLost))
-    const known = await readRootKey(keyFile, config.data)
+    const known = await readRootKey(keyFile, volume.folder)
     const marker = await markerOf(config, volume)
     const store = await volume.store()
     await volume.join(marker, false)
@@ -49,7 +49,7 @@ export async function changeRootKey(
       await resealKeyring(store, known, [known])
       return changed(known, keyFile, false)
     }
-    const root = await rootKeyOf(config, marker)
+    const root = await rootKeyOf(config, volume, marker)
     const next = known ?? (await createRootKey(keyFile, config.recipient))
     await failpoint('root.made')
     await resealKeyring(store, root, [root, next])

@@ -70,7 +70,7 @@ export async function openForServer(
     const store = await volume.store()
     // Before a root key is made for nothing.
     if (config.blobs && !marker) await requireEmpty(store)
-    const known = await readRootKey(config.rootKeyFile, config.data)
+    const known = await readRootKey(config.rootKeyFile, volume.folder)
     if (!known && marker) throw missingKey(config, marker)
     const root = known ?? (await createRootKey(config.rootKeyFile, config.recipient))
     await failpoint('start.key-read')
@@ -178,7 +178,7 @@ export async function openForCommand(config: Config, clock: () => number): Promi
   }
   try {
     const marker = await markerOf(config, volume)
-    const root = await rootKeyOf(config, marker)
+    const root = await rootKeyOf(config, volume, marker)
     const store = await volume.store()
     await volume.join(marker, false)
     const keyring = await openKeyring(store, root)
@@ -250,8 +250,12 @@ export async function markerOf(config: Config, volume: Volume): Promise<VolumeMa
 }
 
 /** The root key that a marker names. @throws RootKeyError when the key file holds another or is missing */
-export async function rootKeyOf(config: Config, marker: VolumeMarker): Promise<Identity> {
-  const root = await readRootKey(config.rootKeyFile, config.data)
+export async function rootKeyOf(
+  config: Config,
+  volume: Volume,
+  marker: VolumeMarker,
+): Promise<Identity> {
+  const root = await readRootKey(config.rootKeyFile, volume.folder)
   if (!root) throw missingKey(config, marker)
   refuseOtherKey(root, marker)
   return root

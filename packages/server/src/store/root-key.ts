@@ -12,16 +12,20 @@ export class RootKeyError extends Error {
  * Reads the root identity from its file.
  *
  * @param file an age identity file: comment lines and one identity
- * @param data the data folder, which must not hold the file: a copied folder must not carry its key
+ * @param data the data folder, if there is one: it must not hold the file, as a copied folder must not
+ *   carry its key
  * @returns undefined when there is no such file
  * @throws RootKeyError when the file lies inside the data folder, others can read it, or it holds no identity
  */
-export async function readRootKey(file: string, data: string): Promise<Identity | undefined> {
+export async function readRootKey(
+  file: string,
+  data: string | undefined,
+): Promise<Identity | undefined> {
   const info = await stat(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
     throw error
   })
-  await refuseInside(file, data)
+  if (data !== undefined) await refuseInside(file, data)
   if (!info) return undefined
   if ((info.mode & 0o077) !== 0) {
     throw new RootKeyError(`others can read the root key: run chmod 600 ${file}`)

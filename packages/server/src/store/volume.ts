@@ -19,8 +19,6 @@ import {
   writeMarker,
 } from './folder.ts'
 
-/** A server that was not heard of for so long does not run. */
-const SILENT_MS = 60_000
 /** For others that start, migrations included; and for another command to end. */
 const WAIT_MS: Record<LockName, number> = { start: 600_000, keys: 1 }
 
@@ -31,6 +29,8 @@ export type Release = () => Promise<void>
 export interface Volume {
   /** What an operator would know it by. */
   readonly name: string
+  /** Its data folder, in which the root key must not lie; undefined where it needs none. */
+  readonly folder: string | undefined
   /** Whether any number of servers may work on it. */
   readonly isShared: boolean
   /** What may be wrong when something is not there that should be. */
@@ -96,6 +96,7 @@ export function folderVolume(
 
   return {
     name: data,
+    folder: data,
     isShared: false,
     doubt: 'is the right volume mounted?',
     store,
@@ -147,11 +148,12 @@ export function sharedVolume(
 
   async function isHeardOf(): Promise<boolean> {
     const { postgresIsServed } = await import('./database/postgres.ts')
-    return postgresIsServed(access, SILENT_MS)
+    return postgresIsServed(access)
   }
 
   return {
     name,
+    folder: undefined,
     isShared: true,
     doubt: 'is it the right bucket and prefix?',
     store,

@@ -16,7 +16,8 @@ const TOLD_AFTER_MS = 3600 * 1000
  * and what it writes to the store counts only while that row is there (`requireProcess`). Whoever
  * wants to remove objects that no row names first removes the rows of servers that are silent: from
  * then on nothing of theirs can be named any more. Those that are there have told the names of what
- * they began long ago, and what is younger everybody leaves alone. No clock decides.
+ * they began long ago, and what is younger everybody leaves alone. No clock has to be right by less
+ * than many hours for that.
  */
 export interface Processes {
   /** Announces this process. */

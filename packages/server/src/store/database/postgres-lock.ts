@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { DatabaseError } from './database-error.ts'
 import { mendable } from './postgres.ts'
 import { connectAlone, type PostgresAccess } from './postgres-pool.ts'
 
@@ -57,7 +58,10 @@ async function take(client: pg.Client, name: LockName, waitMs: number): Promise<
     await client.query('select pg_advisory_lock($1, $2)', [HOLDFAST, NUMBERS[name]])
     return true
   } catch (error) {
-    if (error instanceof pg.DatabaseError && error.code === LOCK_NOT_AVAILABLE) return false
+    if (!(error instanceof pg.DatabaseError)) {
+      throw new DatabaseError(`PostgreSQL cannot be used: ${(error as Error).message}`)
+    }
+    if (error.code === LOCK_NOT_AVAILABLE) return false
     throw error
   }
 }

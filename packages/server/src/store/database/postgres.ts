@@ -5,7 +5,7 @@ import type { Database, Writer } from '../../core/database.ts'
 import { CoreError } from '../../core/errors.ts'
 import type { Schema } from '../../core/schema.ts'
 import { DatabaseError } from './database-error.ts'
-import { migrate } from './migrate.ts'
+import { migrate, SCHEMA_VERSION, schemaVersion } from './migrate.ts'
 import { createMutex } from './mutex.ts'
 import { postgresNumbering } from './numbering.ts'
 import { postgresNameIndex } from './postgres-name-index.ts'
@@ -13,6 +13,8 @@ import { type PostgresAccess, poolOver } from './postgres-pool.ts'
 import { postgresRequestWindows } from './postgres-request-windows.ts'
 
 const RETRY_DEADLINE_MS = 10_000
+/** A server that was not heard of for so long does not run. */
+const SILENT_MS = 60_000
 const LONGEST_PAUSE_MS = 50
 /** Others changed what this transaction has read, or each waits for the other. */
 const CONFLICTS = ['40001', '40P01']
@@ -36,7 +38,10 @@ export async function openServerPostgres(
 ): Promise<Database> {
   const migrating = poolOver(access, { connections: 2, unhurried: true })
   try {
-    await mendable(() => migrate(migrating))
+    await mendable(async () => {
+      await refuseBesideOlder(migrating)
+      await migrate(migrating)
+    })
   } finally {
     await migrating.destroy()
   }
@@ -108,22 +113,33 @@ export async function writeAlone<T>(
 }
 
 /**
- * Whether a server of the database has been heard of within so many milliseconds.
+ * Whether one of the servers that share the database has been heard of within a minute.
  *
  * @throws DatabaseError
  */
-export async function postgresIsServed(access: PostgresAccess, withinMs: number): Promise<boolean> {
-  return asking(access, async (pool) => {
-    if (!(await hasTable(pool, 'server_process'))) return false
-    const since = (await postgresTime(pool)) - withinMs
-    const heard = await pool
-      .selectFrom('server_process')
-      .select('id')
-      .where('heard_at', '>', since)
-      .limit(1)
-      .executeTakeFirst()
-    return heard !== undefined
-  })
+export function postgresIsServed(access: PostgresAccess): Promise<boolean> {
+  return asking(access, isServed)
+}
+
+async function isServed(pool: Kysely<Schema>): Promise<boolean> {
+  if (!(await hasTable(pool, 'server_process'))) return false
+  const since = (await postgresTime(pool)) - SILENT_MS
+  const heard = await pool
+    .selectFrom('server_process')
+    .select('id')
+    .where('heard_at', '>', since)
+    .limit(1)
+    .executeTakeFirst()
+  return heard !== undefined
+}
+
+/** Servers go by the schema that they were started on. */
+async function refuseBesideOlder(pool: Kysely<Schema>): Promise<void> {
+  const version = await schemaVersion(pool)
+  if (version === undefined || version >= SCHEMA_VERSION || !(await isServed(pool))) return
+  throw new DatabaseError(
+    'servers of an older version work on the database: stop them all before this one changes its schema',
+  )
 }
 
 async function asking<T>(
