@@ -159,9 +159,9 @@ async function openMove(
   ends.push(await here.lockAlone(onLost))
   ends.push(await here.lockKeys(onLost))
   if (lockPlace(from) !== lockPlace(to)) ends.push(await there.lockAlone(onLost))
-  const root = await rootKeyOf(from, marker)
+  const root = await rootKeyOf(from, here, marker)
   // It must not lie within the new place either.
-  await rootKeyOf(to, marker)
+  await rootKeyOf(to, there, marker)
   await here.join(marker, false)
   const oldStore = await here.store()
   const store = movesObjects ? await there.store() : undefined
