@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs'
 import { readFile, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { generateIdentity, type Identity, parseIdentity } from '@holdfast/seal'
@@ -27,7 +28,7 @@ export async function readRootKey(
   })
   if (data !== undefined) await refuseInside(file, data)
   if (!info) return undefined
-  if ((info.mode & 0o077) !== 0) {
+  if ((info.mode & 0o077) !== 0 && !isCredential(info)) {
     throw new RootKeyError(`others can read the root key: run chmod 600 ${file}`)
   }
   const line = (await readFile(file, 'utf8'))
@@ -39,6 +40,14 @@ export async function readRootKey(
   } catch {
     throw new RootKeyError(`${file} holds no age identity`)
   }
+}
+
+/**
+ * As systemd hands it to a service: root's own, and the one user who may read it besides stands in an
+ * access list, which looks like a right of root's group.
+ */
+function isCredential({ mode, uid, gid }: Stats): boolean {
+  return (mode & 0o777) === 0o440 && uid === 0 && gid === 0
 }
 
 /** Makes a root key and writes it, durably, where no file may be yet. */

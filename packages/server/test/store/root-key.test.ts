@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { generateIdentity, type Identity } from '@holdfast/seal'
@@ -72,6 +72,16 @@ describe('a root key that is read', { concurrency: 4 }, () => {
     await chmod(file, 0o400)
     assert.equal(`${await readRootKey(file, data)}`, `${key}`)
   })
+})
+
+it('a root key as systemd hands it over: seen as a right of root’s group, whose file it is', async (t) => {
+  const { data, file } = await places(t)
+  const key = await createRootKey(file, 'x25519')
+  await chmod(file, 0o440)
+  const isRoot = process.getuid?.() === 0
+  if (isRoot) assert.equal(`${await readRootKey(file, data)}`, `${key}`)
+  if (isRoot) await chown(file, 1, 0)
+  await assert.rejects(readRootKey(file, data), /^RootKeyError: others can read the root key/)
 })
 
 describe('a root key inside the data folder', { concurrency: 4 }, () => {

@@ -212,7 +212,7 @@ async function digestOf(reader: Reader, table: MovedTable, upTo?: Values): Promi
 
 /** The same for a row in any database, whatever the order of its columns. */
 function addRow(hash: Hash, row: Values): void {
-  const columns = Object.keys(row).sort()
+  const columns = Object.keys(row).sort((one, other) => (one < other ? -1 : 1))
   const bytes: Uint8Array[] = []
   const plain = columns.map((column) => {
     const value = row[column]
