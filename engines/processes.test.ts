@@ -34,7 +34,8 @@ import {
   pattern,
 } from '../packages/server/test/helpers/bytes.ts'
 import { atEnd } from '../packages/server/test/helpers/cleanup.ts'
-import { filesPath } from '../packages/server/test/helpers/companies.ts'
+import { fileForm, filesPath, type Resource } from '../packages/server/test/helpers/companies.ts'
+import { jpeg } from '../packages/server/test/helpers/pictures.ts'
 import { PUBLIC_KEY, TestClock } from '../packages/server/test/helpers/server.ts'
 import { rowsOf, tamper } from '../packages/server/test/helpers/store.ts'
 import { type Ceph, startCeph } from './ceph.ts'
@@ -275,6 +276,26 @@ function pairs(ceph: Ceph): void {
     const third = await startServerProcess(t, pair.settings)
     assert.equal((await other.stop()).code, 0)
     await third.logged('swept')
+  })
+
+  it('make the previews that one of them was making when it was killed', async (t) => {
+    const pair = await startPair(t, ceph, { HOLDFAST_PREVIEW_MAX_MB: '50' })
+    const { one, other, member: headers } = pair
+    const form = fileForm(await jpeg(4000, 3000), { filename: 'a.jpg', type: 'image/jpeg' })
+    const sent = await fetch(one.address + filesPath(pair.company), {
+      method: 'POST',
+      headers,
+      body: form,
+    })
+    const { resource } = (await sent.json()) as { resource: Resource }
+    await one.kill()
+    const path = filesPath(pair.company, resource.id)
+    const isShown = async () => {
+      const answer = await fetch(other.address + path, { headers })
+      const { thumbnails } = ((await answer.json()) as { resource: Resource }).resource
+      return thumbnails.length > 0 || undefined
+    }
+    await eventually('the other one makes it', TAKEN_OVER_WITHIN_MS, isShown)
   })
 
   it('leave each other’s uploads alone, and so do commands beside them', async (t) => {
