@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
+import type { QueryResult } from 'kysely'
+import type { Config } from '../../src/config.ts'
 import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/records.ts'
-import type { Core } from '../../src/core/core.ts'
+import { type Core, createCore } from '../../src/core/core.ts'
+import { openKeyring } from '../../src/core/keys/keyring.ts'
+import { databasePlaceOf, openStore } from '../../src/open.ts'
+import { readRootKey } from '../../src/store/root-key.ts'
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'
+import { atEnd } from '../helpers/cleanup.ts'
 import { assertRefused } from '../helpers/refusals.ts'
+import type { TestClock } from '../helpers/server.ts'
 import { openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
 import { objectNames } from '../helpers/test-blobs.ts'
 
@@ -182,3 +189,46 @@ test('an application can overwrite a file that is damaged', async (t) => {
   const content = await collect(core.blobs.read(blob, 0, blob.size))
   assert.deepEqual(content, Buffer.concat([pattern(10, 9), pattern(10, 9)]))
 })
+
+test('a file that becomes whole while another server looks at it is there', async (t) => {
+  const { core, config, clock, mia } = await scene(t)
+  const { id } = await core.companyUploads.begin(mia, { totalChunks: 1 })
+  const chunk = await core.companyChunks.receive(mia, id, { number: 1 }, inPieces(pattern(10)))
+  let isAccepted = false
+  const other = await openOther(t, config, clock, async ({ rows: [row] }) => {
+    const isFile = (row as { company_id?: string } | undefined)?.company_id === mia.companyId
+    if (!isFile || isAccepted) return
+    isAccepted = true
+    await core.companyChunks.accept(mia, id, { number: 1 }, chunk)
+  })
+  assert.equal((await other.companyFiles.get(mia, id)).whole, true)
+})
+
+/** The core of another process on the same store. @param afterRead runs after each of its queries */
+async function openOther(
+  t: TestContext,
+  config: Config,
+  clock: TestClock,
+  afterRead: (result: QueryResult<unknown>) => Promise<void>,
+): Promise<Core> {
+  const database = await databasePlaceOf(config).openForCommand()
+  const store = await openStore(config)
+  atEnd(t, async () => {
+    await store.close()
+    await database.close()
+  })
+  const root = await readRootKey(config.rootKeyFile, config.data)
+  assert.ok(root)
+  const read = database.read.withPlugin({
+    transformQuery: ({ node }) => node,
+    async transformResult({ result }) {
+      await afterRead(result)
+      return result
+    },
+  })
+  return createCore({
+    ...{ database: { ...database, read }, store, clock: clock.read },
+    ...{ keyring: await openKeyring(store, root), sharedClock: undefined },
+    ...config,
+  })
+}

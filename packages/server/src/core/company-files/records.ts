@@ -161,9 +161,11 @@ export function createCompanyRecords(
 
     async find(reader, { companyId, identityId }, fileId) {
       const role = await companies.roleOf(reader, companyId, identityId)
-      const row = role && (await selectFile(reader, companyId, fileId))
+      let row = role && (await selectFile(reader, companyId, fileId))
+      const upload = row && (await selectUpload(reader, fileId))
+      // Between the two its upload may have ended: then it is whole, or gone.
+      if (row?.blob_id === null && !upload) row = await selectFile(reader, companyId, fileId)
       if (!role || !row) throw notFound()
-      const upload = await selectUpload(reader, fileId)
       const { kind, size, job, ...file } = row
       if (file.blob_id === null && (upload?.expires_at ?? 0) <= clock()) throw notFound()
       return {
