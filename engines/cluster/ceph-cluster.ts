@@ -26,12 +26,12 @@ export interface CephCluster {
   stop(): Promise<void>
 }
 
-/** @param folder for its files, which is made; it goes when it is stopped */
+/** @param folder for its files, which is made and stays */
 export async function startCephCluster(folder: string): Promise<CephCluster> {
   const port = await freePorts()
   const osds = numbers(OSDS).map((number) => `osd.${number}`)
   const gateways = numbers(GATEWAYS).map((number) => `client.gateway${number}`)
-  const stop = () => runScript('ceph-stop', [folder])
+  const stop = () => runScript('ceph-stop', [folder, 'keep'])
   const pidOf = (name: string) =>
     Number(readFileSync(join(folder, 'run', `${name}.process`), 'utf8'))
   try {

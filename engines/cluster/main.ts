@@ -10,7 +10,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import type { Settings } from '../../e2e/processes.ts'
+import { holdfast, type Settings } from '../../e2e/processes.ts'
 import { partOf } from '../../faults/page.ts'
 import { allTraffic } from '../../faults/soak/kinds.ts'
 import { LossError, lossText } from '../../faults/soak/ledger.ts'
@@ -18,11 +18,13 @@ import { createPeople } from '../../faults/soak/people.ts'
 import { checkRows } from '../../faults/soak/storage.ts'
 import type { Traffic } from '../../faults/soak/traffic.ts'
 import { loadConfig } from '../../packages/server/src/config.ts'
-import { openForCommand } from '../../packages/server/src/open.ts'
+import { findUntracked, trashUntracked } from '../../packages/server/src/core/blobs/untracked.ts'
+import { openS3Store } from '../../packages/server/src/store/blobs/s3/store.ts'
+import { openCommandPostgres } from '../../packages/server/src/store/database/postgres.ts'
 import { missingForCeph, missingForPostgres, reasonToSkip } from '../packages.ts'
 import { createClients } from './clients.ts'
 import { type Cluster, startCluster } from './cluster.ts'
-import { watchMemory } from './memory.ts'
+import { watchingMemory } from './memory.ts'
 import { reportOf } from './report.ts'
 import { SERVERS } from './servers.ts'
 import { workThrough } from './work.ts'
@@ -60,39 +62,43 @@ try {
   console.log(`cluster: nothing was lost\n\n${report}`)
   if (values.write) await partOf(PAGE, 'cluster').write(report)
   await cluster.close(values.keep)
+  // Whatever a killed process has left open.
+  process.exit(0)
 } catch (error) {
   console.log('cluster: FAILED')
   console.log(error instanceof LossError ? lossText(error) : error)
   await cluster.close(true)
   console.log(`  files and logs are kept: ${cluster.folder}`)
   console.log(`  again: npm run cluster -- --minutes ${values.minutes} --seed ${seed}`)
-  process.exitCode = 1
+  process.exit(1)
 }
 
 async function prove({ settings, servers, ceph, postgres }: Cluster): Promise<string> {
   const clients = createClients(servers)
   const people = await createPeople(settings, clients.ask)
   const kinds = allTraffic(people, seed)
-  const memory = watchMemory((treeOf) => ({
-    'Holdfast, servers': servers.pids().flatMap(treeOf),
-    ...postgres.pids(treeOf),
-    ...ceph.pids(),
-    'clients and proxies': [process.pid],
-  }))
-  const begun = performance.now()
   const work = { seed, clients: clientCount, milliseconds }
-  const happenings = await workThrough(cluster, kinds, work)
-  const run = { ...work, kinds, happenings, outcomes: [...clients.outcomes] }
-  const seconds = (performance.now() - begun) / 1000
-  console.log('  the first look at everything')
-  await lookAtAll(kinds)
-  const peaks = memory.stop()
+  const { result, peaks } = await watchingMemory(
+    (treeOf) => ({
+      'Holdfast, servers': servers.pids().flatMap(treeOf),
+      ...postgres.pids(treeOf),
+      ...ceph.pids(),
+      'clients and proxies': [process.pid],
+    }),
+    async () => {
+      const begun = performance.now()
+      const happenings = await workThrough(cluster, kinds, work)
+      const seconds = (performance.now() - begun) / 1000
+      const outcomes = [...clients.outcomes]
+      console.log('  a look at everything')
+      await lookAtAll(kinds)
+      return { happenings, seconds, outcomes }
+    },
+  )
   if (peaks.total > MOST_MEMORY) throw new Error(`${peaks.total} bytes of memory were taken`)
-  const report = reportOf({ ...run, seconds, peaks })
 
   await servers.stopAll()
-  await sweepOfTomorrow(settings)
-  await checkRows(settings)
+  const leftovers = await sweepAndCheck(settings)
   await servers.startAll()
   for (let server = 0; server < SERVERS; server += 1) {
     console.log(`  a look through server ${server}`)
@@ -100,7 +106,7 @@ async function prove({ settings, servers, ceph, postgres }: Cluster): Promise<st
     await lookAtAll(kinds)
   }
   await servers.stopAll()
-  return report
+  return reportOf({ ...work, ...result, kinds, peaks, leftovers })
 }
 
 /** Holds everything that was acknowledged against what is there. */
@@ -108,13 +114,37 @@ async function lookAtAll(kinds: readonly Traffic[]): Promise<void> {
   for (const kind of kinds) await kind.check()
 }
 
-/** What a crash leaves in a bucket is younger than a day: it might belong to an upload of another process. */
-async function sweepOfTomorrow(settings: Settings): Promise<void> {
-  const { core, close } = await openForCommand(loadConfig(settings), Date.now)
+/**
+ * While no server runs: the operator's `gc`, the sweep of tomorrow, and `fsck`, which finds nothing.
+ *
+ * @returns how many objects the sweep of tomorrow takes
+ */
+async function sweepAndCheck(settings: Settings): Promise<number> {
+  const { code, stdout, stderr } = await holdfast(settings, 'gc', '--json')
+  if (code !== 0) throw new LossError(`gc ended with ${code}: ${stdout}${stderr}`)
+  const leftovers = await sweepOfTomorrow(settings)
+  await checkRows(settings)
+  return leftovers
+}
+
+/**
+ * Takes away what crashes have left in the bucket: today it might belong to an upload of another server.
+ *
+ * @returns how many objects that were
+ */
+async function sweepOfTomorrow(settings: Settings): Promise<number> {
+  const { blobs, postgres } = loadConfig(settings)
+  if (!blobs || !postgres) throw new Error('a cluster has a bucket and a PostgreSQL')
+  const store = await openS3Store(blobs)
+  const database = await openCommandPostgres(postgres)
   try {
-    const { suspicious } = await core.sweep(Date.now() + DAY_MS)
-    if (suspicious > 0) throw new LossError(`${suspicious} objects have no row`)
+    const found = await findUntracked(database, store, () => true)
+    if (found.suspicious) throw new LossError(`${found.count} objects have no row`)
+    const clock = () => Date.now() + DAY_MS
+    await trashUntracked({ database, store, clock }, found.settled)
+    return found.count
   } finally {
-    await close()
+    await database.close()
+    await store.close()
   }
 }

@@ -10,10 +10,15 @@ export interface Peaks {
   readonly kinds: ReadonlyMap<string, { count: number; together: number; resident: number }>
 }
 
-/** Looks once a second at what processes take. @param pidsOf those of today, by kind */
-export function watchMemory(pidsOf: (treeOf: TreeOf) => Record<string, readonly number[]>): {
-  stop(): Peaks
-} {
+/**
+ * Looks once a second at what processes take while work is done.
+ *
+ * @param pidsOf those of today, by kind
+ */
+export async function watchingMemory<T>(
+  pidsOf: (treeOf: TreeOf) => Record<string, readonly number[]>,
+  work: () => Promise<T>,
+): Promise<{ result: T; peaks: Peaks }> {
   const kinds = new Map<string, { count: number; together: number; resident: number }>()
   let total = 0
 
@@ -36,12 +41,12 @@ export function watchMemory(pidsOf: (treeOf: TreeOf) => Record<string, readonly 
   }
 
   const timer = setInterval(look, EVERY_MS)
-  return {
-    stop() {
-      clearInterval(timer)
-      look()
-      return { total, kinds }
-    },
+  try {
+    const result = await work()
+    look()
+    return { result, peaks: { total, kinds } }
+  } finally {
+    clearInterval(timer)
   }
 }
 

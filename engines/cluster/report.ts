@@ -13,6 +13,8 @@ export interface Run {
   readonly happenings: readonly Happening[]
   readonly kinds: readonly Traffic[]
   readonly peaks: Peaks
+  /** Objects without a row that were there in the end. */
+  readonly leftovers: number
 }
 
 const MIB = 1024 * 1024
@@ -22,9 +24,9 @@ const FAILURES = ['503', 'refused', 'cut', 'cut within'] as const
 
 /** A run as Markdown. */
 export function reportOf(run: Run): string {
-  const { seed, clients, seconds, peaks, outcomes } = run
+  const { seed, clients, seconds, peaks, outcomes, leftovers } = run
   return [
-    `Seed ${seed}, ${clients} clients, ${Math.round(seconds)} seconds: ${outcomes.length} requests, ${acknowledgedFiles(run)} uploads of files acknowledged, none lost, no byte wrong. At most ${mib(peaks.total)} MiB of memory were taken by everything together.`,
+    `Seed ${seed}, ${clients} clients, ${Math.round(seconds)} seconds: ${outcomes.length} requests, ${acknowledgedFiles(run)} uploads of files acknowledged, none lost, no byte wrong. At most ${mib(peaks.total)} MiB of memory were taken by everything together. ${leftovers} objects were left to the sweep.`,
     table(
       [
         'event',

@@ -1,6 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type ServerProcess, type Settings, startServerProcess } from '../../e2e/processes.ts'
 
 export const SERVERS = 2
+/** Commands take a killed server for a running one for a minute after it was heard of. */
+const KILLED_COUNTS_MS = 65_000
 
 /** Server processes on one store, which are killed and started again. */
 export interface Servers {
@@ -13,9 +16,9 @@ export interface Servers {
   kill(number: number): Promise<void>
   /** Starts it again, and waits until it serves. */
   start(number: number): Promise<void>
-  /** Asks all of them to stop, which they have to do well. */
+  /** Asks all of them to stop, which they have to do well, and waits until none counts as running. */
   stopAll(): Promise<void>
-  /** Starts all of them, and waits until they have swept. */
+  /** Starts all of them at the same moment, and waits until they serve. */
   startAll(): Promise<void>
   /** What each has logged, of all its processes one after the other. */
   logs(): string[]
@@ -27,6 +30,8 @@ export async function startServers(settings: Settings): Promise<Servers> {
   const started: ServerProcess[][] = []
   /** When the process that serves was ready; undefined while none does. */
   const readyAt: (number | undefined)[] = []
+
+  let killedAt = Number.NEGATIVE_INFINITY
 
   async function start(number: number): Promise<void> {
     // They end with the whole.
@@ -53,7 +58,6 @@ export async function startServers(settings: Settings): Promise<Servers> {
 
   async function startAll(): Promise<void> {
     await Promise.all(numbers.map(start))
-    await Promise.all(numbers.map((number) => current(number).logged('swept')))
   }
 
   const numbers = Array.from({ length: SERVERS }, (_, number) => number)
@@ -61,10 +65,14 @@ export async function startServers(settings: Settings): Promise<Servers> {
     at: current,
     hasEndedSince: (number, since) => (readyAt[number] ?? Number.POSITIVE_INFINITY) > since,
     pids: () => started.flatMap((processes) => processes.at(-1)?.pid ?? []),
-    kill: (number) => end(number, 'SIGKILL'),
+    kill(number) {
+      killedAt = performance.now()
+      return end(number, 'SIGKILL')
+    },
     start,
     async stopAll() {
       await Promise.all(numbers.map((number) => end(number, 'SIGTERM')))
+      await sleep(Math.max(0, killedAt + KILLED_COUNTS_MS - performance.now()))
     },
     startAll,
     logs: () => started.map((processes) => processes.map(({ stderr }) => stderr()).join('\n')),
