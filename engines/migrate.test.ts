@@ -92,7 +92,7 @@ function moves({ url }: Postgres, ceph: Ceph): void {
     )
   })
 
-  it('moves only rows, then only objects', async (t) => {
+  it('moves only rows, then only objects, then from one bucket to another', async (t) => {
     const scene = await furnish(t)
     const rows = await newDatabase(url)
     const first = await holdfastJson<Report>({ ...scene.settings, ...to(rows) }, 'migrate')
@@ -104,8 +104,29 @@ function moves({ url }: Postgres, ceph: Ceph): void {
     const objects = ceph.settings(ceph.place())
     const second = await holdfastJson<Report>({ ...between, ...to(objects) }, 'migrate')
     assert.deepEqual([second.moved, second.rows, second.objects], [true, 0, scene.objects])
-    await assertScene(t, scene, { ...between, ...objects })
+    const shared = { ...between, ...objects }
+    await assertScene(t, scene, shared)
     assert.match((await refusedStart(between)).stderr, /was moved to s3:/)
+
+    const elsewhere = ceph.settings(ceph.place())
+    const third = await holdfastJson<Report>({ ...shared, ...to(elsewhere) }, 'migrate')
+    assert.deepEqual([third.moved, third.rows, third.objects], [true, 0, scene.objects])
+    await assertScene(t, scene, { ...between, ...elsewhere })
+    assert.match((await refusedStart(shared)).stderr, /was moved to s3:/)
+  })
+
+  it('moves the rows of a store whose objects are in a bucket already', async (t) => {
+    const scene = await furnish(t)
+    const objects = ceph.settings(ceph.place())
+    const first = await holdfastJson<Report>({ ...scene.settings, ...to(objects) }, 'migrate')
+    assert.deepEqual([first.moved, first.rows, first.objects], [true, 0, scene.objects])
+    const between = { ...scene.settings, ...objects }
+    await assertScene(t, scene, between)
+    const rows = await newDatabase(url)
+    const second = await holdfastJson<Report>({ ...between, ...to(rows) }, 'migrate')
+    assert.deepEqual([second.moved, second.objects], [true, 0])
+    await assertScene(t, scene, { ...between, ...rows })
+    assert.match((await refusedStart(between)).stderr, /was moved to PostgreSQL at/)
   })
 
   it('goes on after kills at every step, also when the store was used in between', async (t) => {

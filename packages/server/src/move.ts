@@ -7,8 +7,10 @@ import {
   type Finding,
   type FindingKind,
   type Findings,
+  inLanes,
   type OnProgress,
 } from './core/checks/findings.ts'
+import { createPartChecks, livingParts } from './core/checks/parts.ts'
 import { checkBlobs, checkSealedColumns, checkSmallContent } from './core/checks/rows.ts'
 import { createCore } from './core/core.ts'
 import type { Database } from './core/database.ts'
@@ -281,13 +283,14 @@ async function carryOver(move: Move, source: Database, options: MoveOptions): Pr
     const report = reportOf(findings, { ...counts, moved: true, resumed: true })
     return { report, done: move.done, meta }
   }
+  if (to.store) await requireRoom(source.read, to.store)
   const keyring = await openKeyring(from.store, root)
   const counts = { rows: 0, objects: 0, bytes: 0, copied: NOTHING }
   if (to.database) {
     counts.rows = await bringRows(to.database, source, keyring, !begun.rows, findings, options)
   }
+  if (to.database && !to.store) await checkObjects(to.database, from.store, keyring, findings)
   if (to.store && !signal.aborted) {
-    await requireRoom(source.read, to.store)
     await to.store.clearUnfinished()
     await moveKeyring(from.store, to.store)
     await openKeyring(to.store, root)
@@ -332,6 +335,20 @@ async function bringRows(
     }
   }
   return rows
+}
+
+/** Objects that stay where they are, held against the rows by size, header and nonce. */
+async function checkObjects(
+  target: Database,
+  store: BlobStore,
+  keyring: Keyring,
+  findings: Findings,
+): Promise<void> {
+  const checks = createPartChecks(target, store, keyring)
+  for await (const page of livingParts(target)) {
+    const found = await inLanes(page, LANES, (row) => checks.check(row, checks.lookAtHeader))
+    for (const finding of found) if (finding) findings.add(finding)
+  }
 }
 
 /** Makes the names searchable that wait for the index. */
@@ -389,6 +406,8 @@ async function finish(
 }
 
 const STARTED_AT = 'started_at'
+/** Objects that are looked at at once. */
+const LANES = 8
 const NOTHING = { objects: 0, bytes: 0 }
 /** Turns of the index between two words about it. */
 const TURNS_TOLD = 20

@@ -201,7 +201,8 @@ export async function moveObjects(stores: Stores, options: MoveOptions): Promise
     bytes += row.sealed_size
     if (found) {
       findings.add(found)
-      suspects.add(name)
+      // One more than are kept: it says that there are more.
+      if (suspects.size <= MOST_SUSPECTS) suspects.add(name)
     } else suspects.delete(name)
   }
 
