@@ -183,7 +183,7 @@ function createCompanyParts(parts: CoreParts, companies: Companies, blobs: Blobs
     kinds: parts.previewKinds ?? [],
   })
   const previewJobs = createPreviewJobs({ database, keyring, clock, blobs, previews })
-  const records = createCompanyRecords(keyring, clock, companies, previews)
+  const records = createCompanyRecords(database, keyring, clock, companies, previews)
   const quota = createCompanyQuota(parts.companyQuota)
   const received = createReceivedBlobs(store, keyring, clock)
   const content = createCompanyContent(database, blobs, received, records)

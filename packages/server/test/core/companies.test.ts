@@ -117,7 +117,9 @@ async function people(
 
 async function roles(store: TestStore, companyId: string, ids: string[]) {
   return onReader(store, (reader) =>
-    Promise.all(ids.map((id) => store.core.companies.roleOf(reader, companyId, id))),
+    Promise.all(
+      ids.map(async (id) => (await store.core.companies.memberOf(reader, companyId, id))?.role),
+    ),
   )
 }
 

@@ -168,7 +168,7 @@ export function createBoxes(parts: {
       const id = randomUUID()
       await database.write(async (writer) => {
         if (owner !== self) {
-          const role = await companies.roleOf(writer, owner, creatorId)
+          const role = (await companies.memberOf(writer, owner, creatorId))?.role
           if (role !== 'owner' && role !== 'manager') {
             throw new CoreError('not_company_manager', 'not a manager of the owner')
           }

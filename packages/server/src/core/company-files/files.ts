@@ -1,8 +1,10 @@
 import type { Blobs, StagedBlob, StoredBlob } from '../blobs/blobs.ts'
-import type { Database, Reader } from '../database.ts'
+import type { Database } from '../database.ts'
 import { CoreError } from '../errors.ts'
+import { prepare } from '../prepared.ts'
 import type { PreviewJobs } from '../previews/jobs.ts'
 import type { Preview, Previews } from '../previews/previews.ts'
+import type { CompanyFileText } from '../schema.ts'
 import type { CompanyQuota } from './quota.ts'
 import {
   type CompanyCaller,
@@ -17,7 +19,7 @@ import {
 
 /** The content of a file, kept readable until it is closed even when the file is overwritten. */
 export interface OpenCompanyFile {
-  readonly file: CompanyFile
+  readonly text: CompanyFileText
   readonly blob: StoredBlob
   /** May be called more than once. */
   close(): void
@@ -61,22 +63,39 @@ export function createCompanyFiles(parts: {
   previewJobs: PreviewJobs
 }): CompanyFiles {
   const { database, blobs, records, quota, previews, previewJobs } = parts
+  const withContent = prepare((slot: (name: 'file' | 'blob') => never) =>
+    database.read
+      .selectFrom('company_file')
+      .select('id')
+      .where('id', '=', slot('file'))
+      .where('blob_id', '=', slot('blob')),
+  )
+
+  async function isContentOf(fileId: string, blobId: string): Promise<boolean> {
+    const found = await withContent(database.read, { file: fileId, blob: blobId })
+    return found.length > 0
+  }
 
   return {
     async room(caller) {
-      await records.requireRole(database.read, caller)
+      await records.requireMember(database.read, caller)
       return quota.room(database.read, caller.companyId)
     },
 
     async create(caller, claim, staged) {
-      const created = await blobs.keep(staged, async (writer, { release }) => {
-        await records.requireRole(writer, caller)
-        const file = { id: await records.insert(writer, caller), companyId: caller.companyId }
-        const text = finalText(learn(NOTHING_TOLD, claim, 'init'))
-        await records.setContent(writer, file, { blobId: staged.id, chunks: 1, text })
-        await previews.renew(writer, release, file, { id: staged.id, size: staged.size, text })
-        await quota.require(writer, caller.companyId)
-        return records.view(await records.find(writer, caller, file.id))
+      const { companyId } = caller
+      const { id: blobId, size } = staged
+      const text = finalText(learn(NOTHING_TOLD, claim, 'init'))
+      const created = await blobs.keep(staged, async (writer) => {
+        const { role, kind } = await records.requireMember(writer, caller)
+        const file = await records.insert(writer, caller, { blobId, chunks: 1, text })
+        const content = { id: blobId, size, text }
+        const isShown = await previews.request(writer, { id: file.id, companyId }, content)
+        await quota.require(writer, companyId)
+        return records.view({
+          ...{ file, role, size, makerKind: kind, upload: undefined, previews: [] },
+          previewState: isShown ? 'waiting' : 'done',
+        })
       })
       previewJobs.announce()
       return created
@@ -86,14 +105,10 @@ export function createCompanyFiles(parts: {
 
     async open(caller, fileId) {
       for (;;) {
-        const record = await records.find(database.read, caller, fileId)
-        const file = records.view(record)
-        const blob = records.contentOf(record)
+        const { blob, text } = await records.findContent(database.read, caller, fileId)
         const close = blobs.hold(blob.id)
         // An overwrite may have come between, before it could know of this reader.
-        if (await isContentOf(database.read, fileId, blob.id)) {
-          return { file, blob, close }
-        }
+        if (await isContentOf(fileId, blob.id)) return { text, blob, close }
         close()
       }
     },
@@ -117,16 +132,6 @@ export function createCompanyFiles(parts: {
         if (record.file.blob_id) await release(record.file.blob_id)
       }),
   }
-}
-
-async function isContentOf(reader: Reader, fileId: string, blobId: string): Promise<boolean> {
-  const row = await reader
-    .selectFrom('company_file')
-    .select('id')
-    .where('id', '=', fileId)
-    .where('blob_id', '=', blobId)
-    .executeTakeFirst()
-  return row !== undefined
 }
 
 function mayRemove({ identityId }: CompanyCaller, { file, role }: CompanyRecord): boolean {

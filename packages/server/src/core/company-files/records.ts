@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import type { StoredBlob } from '../blobs/blobs.ts'
 import { requireLink } from '../blobs/links.ts'
 import type { Clock } from '../clock.ts'
-import type { Reader, Writer } from '../database.ts'
+import type { Database, Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { type SealedColumn, sealedJson } from '../keys/sealed-column.ts'
-import type { Companies } from '../people/companies.ts'
+import type { Companies, Member } from '../people/companies.ts'
+import { prepare } from '../prepared.ts'
 import type { Preview, PreviewState, Previews } from '../previews/previews.ts'
 import type {
   BlobLink,
@@ -73,20 +74,37 @@ export interface CompanyRecord {
   readonly role: CompanyRole
 }
 
+/** What a file is given. */
+interface NewContent {
+  readonly blobId: string
+  readonly chunks: number
+  readonly text: CompanyFileText
+}
+
 /** The rows of company files: found for those who may see them, written, opened. */
 export interface CompanyRecords {
   /** @throws CoreError company_not_found for strangers */
-  requireRole(reader: Reader, caller: CompanyCaller): Promise<CompanyRole>
+  requireMember(reader: Reader, caller: CompanyCaller): Promise<Member>
   /** @throws CoreError company_file_not_found, also for strangers and for uploads that have expired */
   find(reader: Reader, caller: CompanyCaller, fileId: string): Promise<CompanyRecord>
+  /**
+   * The content of a file and what it is called.
+   *
+   * @throws CoreError company_file_incomplete, integrity, or as `find`
+   */
+  findContent(
+    reader: Reader,
+    caller: CompanyCaller,
+    fileId: string,
+  ): Promise<{ blob: StoredBlob; text: CompanyFileText }>
   view(record: CompanyRecord): CompanyFile
-  /** Makes a file without content. */
-  insert(writer: Writer, caller: CompanyCaller): Promise<string>
+  /** Makes a file, with its content if that is there. */
+  insert(writer: Writer, caller: CompanyCaller, content?: NewContent): Promise<Row<'company_file'>>
   /** Gives a file its content, or other content. */
   setContent(
     writer: Writer,
     file: { id: string; companyId: string },
-    content: { blobId: string; chunks: number; text: CompanyFileText },
+    content: NewContent,
   ): Promise<void>
   sealUpload(
     upload: Pick<Row<'company_upload'>, 'file_id' | 'blob_id'>,
@@ -107,6 +125,7 @@ export function companyFileColumn(keyring: Keyring): SealedColumn<CompanyFileTex
 }
 
 export function createCompanyRecords(
+  database: Database,
   keyring: Keyring,
   clock: Clock,
   companies: Companies,
@@ -115,11 +134,51 @@ export function createCompanyRecords(
   const fileColumn = companyFileColumn(keyring)
   const uploadColumn = sealedJson<CompanyUploadText & BlobLink>(keyring, 'company_upload')
 
-  const fileText: CompanyRecords['fileText'] = ({ file }) => {
+  const selectFile = preparedFile(database)
+  const selectUpload = preparedUpload(database)
+  const insertFile = preparedInsert(database)
+
+  function textOf(file: Row<'company_file'>): CompanyFileText | undefined {
     if (file.sealed === null) return undefined
     const { blobId, ...text } = fileColumn.open(file.id, file.company_id, file.sealed)
     requireLink(file.blob_id, blobId)
     return text
+  }
+
+  const fileText: CompanyRecords['fileText'] = ({ file }) => textOf(file)
+
+  function contentOf(file: Row<'company_file'>, size: number | null) {
+    const text = textOf(file)
+    if (text && file.blob_id !== null && size !== null) {
+      return { blob: { id: file.blob_id, size }, text }
+    }
+    throw new CoreError('company_file_incomplete', 'The file is not complete')
+  }
+
+  function columnsOf(id: string, companyId: string, { blobId, chunks, text }: NewContent) {
+    const sealed = fileColumn.seal(id, companyId, { ...text, blobId })
+    return { blob_id: blobId, chunks, sealed }
+  }
+
+  async function findFile(reader: Reader, caller: CompanyCaller, fileId: string) {
+    const { companyId: company, identityId: identity } = caller
+    const [row] = await selectFile(reader, { file: fileId, company, identity })
+    if (!row) throw notFound()
+    return row
+  }
+
+  const find: CompanyRecords['find'] = async (reader, caller, fileId) => {
+    let row = await findFile(reader, caller, fileId)
+    const [upload] = await selectUpload(reader, { file: fileId })
+    // Between the two its upload may have ended: then it is whole, or gone.
+    if (row.blob_id === null && !upload) row = await findFile(reader, caller, fileId)
+    const { kind, size, job, role, ...file } = row
+    if (file.blob_id === null && (upload?.expires_at ?? 0) <= clock()) throw notFound()
+    return {
+      ...{ file, makerKind: kind, size, upload, role },
+      previews: await previews.list(reader, { id: fileId, companyId: caller.companyId }),
+      previewState: previewStateOf(file.blob_id !== null, job),
+    }
   }
 
   const uploadText: CompanyRecords['uploadText'] = ({ file, upload }) => {
@@ -145,34 +204,22 @@ export function createCompanyRecords(
     fileText,
     uploadText,
 
-    contentOf(record) {
-      const { file, size } = record
-      if (!fileText(record) || file.blob_id === null || size === null) {
-        throw new CoreError('company_file_incomplete', 'The file is not complete')
-      }
-      return { id: file.blob_id, size }
+    contentOf: (record) => contentOf(record.file, record.size).blob,
+
+    async requireMember(reader, { companyId, identityId }) {
+      const member = await companies.memberOf(reader, companyId, identityId)
+      if (!member) throw new CoreError('company_not_found', 'no such company')
+      return member
     },
 
-    async requireRole(reader, { companyId, identityId }) {
-      const role = await companies.roleOf(reader, companyId, identityId)
-      if (!role) throw new CoreError('company_not_found', 'no such company')
-      return role
-    },
+    find,
 
-    async find(reader, { companyId, identityId }, fileId) {
-      const role = await companies.roleOf(reader, companyId, identityId)
-      let row = role && (await selectFile(reader, companyId, fileId))
-      const upload = row && (await selectUpload(reader, fileId))
-      // Between the two its upload may have ended: then it is whole, or gone.
-      if (row?.blob_id === null && !upload) row = await selectFile(reader, companyId, fileId)
-      if (!role || !row) throw notFound()
-      const { kind, size, job, ...file } = row
-      if (file.blob_id === null && (upload?.expires_at ?? 0) <= clock()) throw notFound()
-      return {
-        ...{ file, makerKind: kind, size, upload, role },
-        previews: await previews.list(reader, { id: fileId, companyId }),
-        previewState: previewStateOf(file.blob_id !== null, job),
-      }
+    async findContent(reader, caller, fileId) {
+      const { kind: _, size, job: __, role: ___, ...file } = await findFile(reader, caller, fileId)
+      if (file.blob_id !== null) return contentOf(file, size)
+      // Its upload may have expired, or ended just now.
+      const record = await find(reader, caller, fileId)
+      return contentOf(record.file, record.size)
     },
 
     view(record) {
@@ -192,34 +239,25 @@ export function createCompanyRecords(
       }
     },
 
-    async insert(writer, { companyId, identityId }) {
+    async insert(writer, { companyId, identityId }, content) {
       const id = randomUUID()
       const now = clock()
-      await writer
-        .insertInto('company_file')
-        .values({
-          id,
-          company_id: companyId,
-          maker_id: identityId,
-          blob_id: null,
-          chunks: null,
-          sealed: null,
-          created_at: now,
-          updated_at: now,
-        })
-        .execute()
-      return id
+      const file = {
+        id,
+        company_id: companyId,
+        maker_id: identityId,
+        ...(content ? columnsOf(id, companyId, content) : NO_CONTENT),
+        created_at: now,
+        updated_at: now,
+      }
+      await insertFile(writer, file)
+      return file
     },
 
-    async setContent(writer, { id, companyId }, { blobId, chunks, text }) {
+    async setContent(writer, { id, companyId }, content) {
       await writer
         .updateTable('company_file')
-        .set({
-          blob_id: blobId,
-          chunks,
-          sealed: fileColumn.seal(id, companyId, { ...text, blobId }),
-          updated_at: clock(),
-        })
+        .set({ ...columnsOf(id, companyId, content), updated_at: clock() })
         .where('id', '=', id)
         .execute()
     },
@@ -238,28 +276,44 @@ function previewStateOf(whole: boolean, job: Row<'preview_job'>['state'] | null)
   return job === 'failed' ? 'error' : 'done'
 }
 
-async function selectFile(reader: Reader, companyId: string, fileId: string) {
-  return reader
-    .selectFrom('company_file')
-    .innerJoin('identity', 'identity.id', 'company_file.maker_id')
-    .leftJoin('blob', 'blob.id', 'company_file.blob_id')
-    .leftJoin('preview_job', 'preview_job.file_id', 'company_file.id')
-    .selectAll('company_file')
-    .select(['identity.kind', 'blob.size', 'preview_job.state as job'])
-    .where('company_file.id', '=', fileId)
-    .where('company_file.company_id', '=', companyId)
-    .executeTakeFirst()
+const NO_CONTENT = { blob_id: null, chunks: null, sealed: null }
+
+/** A file of a company, with what one of the company is in it. */
+function preparedFile({ read }: Database) {
+  return prepare((slot: (name: 'file' | 'company' | 'identity') => never) =>
+    read
+      .selectFrom('company_file')
+      .innerJoin('company_member', 'company_member.company_id', 'company_file.company_id')
+      .innerJoin('identity', 'identity.id', 'company_file.maker_id')
+      .leftJoin('blob', 'blob.id', 'company_file.blob_id')
+      .leftJoin('preview_job', 'preview_job.file_id', 'company_file.id')
+      .selectAll('company_file')
+      .select(['identity.kind', 'blob.size', 'preview_job.state as job', 'company_member.role'])
+      .where('company_file.id', '=', slot('file'))
+      .where('company_file.company_id', '=', slot('company'))
+      .where('company_member.identity_id', '=', slot('identity')),
+  )
 }
 
-async function selectUpload(
-  reader: Reader,
-  fileId: string,
-): Promise<Row<'company_upload'> | undefined> {
-  return reader
-    .selectFrom('company_upload')
-    .selectAll()
-    .where('file_id', '=', fileId)
-    .executeTakeFirst()
+function preparedUpload({ read }: Database) {
+  return prepare((slot: (name: 'file') => never) =>
+    read.selectFrom('company_upload').selectAll().where('file_id', '=', slot('file')),
+  )
+}
+
+function preparedInsert({ read }: Database) {
+  return prepare((slot: (name: keyof Row<'company_file'>) => never) =>
+    read.insertInto('company_file').values({
+      id: slot('id'),
+      company_id: slot('company_id'),
+      maker_id: slot('maker_id'),
+      blob_id: slot('blob_id'),
+      chunks: slot('chunks'),
+      sealed: slot('sealed'),
+      created_at: slot('created_at'),
+      updated_at: slot('updated_at'),
+    }),
+  )
 }
 
 export const NOTHING_TOLD: CompanyUploadText = { name: null, mime: null }

@@ -167,8 +167,8 @@ export function createCompanyUploads(parts: {
   return {
     begin: (caller, claim) =>
       database.write(async (writer) => {
-        await records.requireRole(writer, caller)
-        const fileId = await records.insert(writer, caller)
+        await records.requireMember(writer, caller)
+        const { id: fileId } = await records.insert(writer, caller)
         const text = learn(NOTHING_TOLD, claim, 'init')
         const total_chunks = claim.totalChunks ?? null
         await insert(writer, caller, fileId, { total_chunks, differs: 1, claim, text })

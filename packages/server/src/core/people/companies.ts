@@ -4,7 +4,8 @@ import type { Database, Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedJson } from '../keys/sealed-column.ts'
-import type { CompanyRole } from '../schema.ts'
+import { prepare } from '../prepared.ts'
+import type { CompanyRole, IdentityKind } from '../schema.ts'
 import type { Identities } from './identities.ts'
 import type { ApiTokens } from './tokens.ts'
 
@@ -16,6 +17,12 @@ export interface NewCompany {
   members: readonly string[]
 }
 
+/** Somebody in a company. */
+export interface Member {
+  readonly role: CompanyRole
+  readonly kind: IdentityKind
+}
+
 export interface Companies {
   create(company: NewCompany): Promise<{ id: string }>
   /** Makes an application of a company, with its first token. @throws CoreError company_not_found */
@@ -24,7 +31,7 @@ export interface Companies {
     name: string,
   ): Promise<{ applicationId: string; token: string }>
   /** What somebody is in a company, or undefined for a stranger and for a company that is not there. */
-  roleOf(reader: Reader, companyId: string, identityId: string): Promise<CompanyRole | undefined>
+  memberOf(reader: Reader, companyId: string, identityId: string): Promise<Member | undefined>
 }
 
 export function createCompanies(
@@ -35,6 +42,14 @@ export function createCompanies(
   tokens: ApiTokens,
 ): Companies {
   const column = sealedJson<{ name: string }>(keyring, 'company')
+  const member = prepare((slot: (name: 'company' | 'identity') => never) =>
+    database.read
+      .selectFrom('company_member')
+      .innerJoin('identity', 'identity.id', 'company_member.identity_id')
+      .select(['company_member.role', 'identity.kind'])
+      .where('company_id', '=', slot('company'))
+      .where('identity_id', '=', slot('identity')),
+  )
 
   async function join(
     writer: Writer,
@@ -77,14 +92,9 @@ export function createCompanies(
         return { applicationId: id, token }
       }),
 
-    async roleOf(reader, companyId, identityId) {
-      const row = await reader
-        .selectFrom('company_member')
-        .select('role')
-        .where('company_id', '=', companyId)
-        .where('identity_id', '=', identityId)
-        .executeTakeFirst()
-      return row?.role
+    async memberOf(reader, companyId, identityId) {
+      const [row] = await member(reader, { company: companyId, identity: identityId })
+      return row
     },
   }
 }

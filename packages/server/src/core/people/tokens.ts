@@ -4,6 +4,7 @@ import type { Database, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedJson } from '../keys/sealed-column.ts'
+import { prepare } from '../prepared.ts'
 import { generateToken, hashToken } from '../secrets.ts'
 
 /** Last use is written at most this often per token: it serves people, not accounting. */
@@ -44,6 +45,13 @@ export interface ApiTokens {
 
 export function createApiTokens(database: Database, keyring: Keyring, clock: Clock): ApiTokens {
   const column = sealedJson<{ name: string }>(keyring, 'api_token')
+  const byHash = prepare((slot: (name: 'hash' | 'now') => never) =>
+    database.read
+      .selectFrom('api_token')
+      .select(['id', 'identity_id', 'last_used_at'])
+      .where('token_hash', '=', slot('hash'))
+      .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', slot('now'))])),
+  )
 
   const insert: ApiTokens['insert'] = async (writer, identityId, name, expiresAt) => {
     const id = randomUUID()
@@ -106,12 +114,7 @@ export function createApiTokens(database: Database, keyring: Keyring, clock: Clo
 
     async authenticate(token) {
       const now = clock()
-      const row = await database.read
-        .selectFrom('api_token')
-        .select(['id', 'identity_id', 'last_used_at'])
-        .where('token_hash', '=', hashToken(token))
-        .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
-        .executeTakeFirst()
+      const [row] = await byHash(database.read, { hash: hashToken(token), now })
       if (!row) return undefined
       if (now - (row.last_used_at ?? 0) >= LAST_USE_RESOLUTION_MS) await recordUse(row.id, now)
       return { id: row.id, identityId: row.identity_id }

@@ -36,6 +36,12 @@ export interface Previews {
   readonly maxBytes: number
   /** What of a file with this name, type and size is to be shown; undefined for nothing. */
   formatOf(text: CompanyFileText, size: number): PreviewFormat | undefined
+  /** Asks for the previews of a new file. @returns whether it is to have some */
+  request(
+    writer: Writer,
+    file: PreviewedFile,
+    content: StoredBlob & { readonly text: CompanyFileText },
+  ): Promise<boolean>
   /** Forgets the previews of a file, and asks for those of its new content. */
   renew(
     writer: Writer,
@@ -77,6 +83,25 @@ export function createPreviews(keyring: Keyring, clock: Clock, rules: PreviewRul
     for (const { blob_id } of rows) await release(blob_id)
   }
 
+  const request: Previews['request'] = async (writer, file, { id: blobId, size, text }) => {
+    const format = formatOf(text, size)
+    if (!format) return false
+    await writer
+      .insertInto('preview_job')
+      .values({
+        file_id: file.id,
+        blob_id: blobId,
+        state: 'waiting',
+        slow: format.kind === 'office' || format.kind === 'video' ? 1 : 0,
+        attempts: 0,
+        leased_until: 0,
+        lease_owner: null,
+        created_at: clock(),
+      })
+      .execute()
+    return true
+  }
+
   function select(reader: Reader, { id }: PreviewedFile) {
     return reader
       .selectFrom('preview')
@@ -99,23 +124,11 @@ export function createPreviews(keyring: Keyring, clock: Clock, rules: PreviewRul
     formatOf,
     forget,
 
-    async renew(writer, release, file, { id: blobId, size, text }) {
+    request,
+
+    async renew(writer, release, file, content) {
       await forget(writer, release, file.id)
-      const format = formatOf(text, size)
-      if (!format) return
-      await writer
-        .insertInto('preview_job')
-        .values({
-          file_id: file.id,
-          blob_id: blobId,
-          state: 'waiting',
-          slow: format.kind === 'office' || format.kind === 'video' ? 1 : 0,
-          attempts: 0,
-          leased_until: 0,
-          lease_owner: null,
-          created_at: clock(),
-        })
-        .execute()
+      await request(writer, file, content)
     },
 
     async add(writer, file, pages) {

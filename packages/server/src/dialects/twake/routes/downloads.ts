@@ -24,7 +24,7 @@ export function downloadRoutes(app: FastifyInstance, { core, settings }: Dialect
     url: `${url}/download`,
     config: { links: true },
     handler: async (request, reply) => {
-      const { file, blob, close } = await core.companyFiles.open(
+      const { text, blob, close } = await core.companyFiles.open(
         callerOf(request),
         request.params.id,
       )
@@ -32,8 +32,8 @@ export function downloadRoutes(app: FastifyInstance, { core, settings }: Dialect
       return sendDownload(request, reply, {
         size: blob.size,
         version: blob.id,
-        type: MEDIA_TYPE.test(file.mime ?? '') ? String(file.mime) : 'application/octet-stream',
-        filename: cleanFileName(file.name ?? ''),
+        type: MEDIA_TYPE.test(text.mime) ? text.mime : 'application/octet-stream',
+        filename: cleanFileName(text.name),
         embeddable: request.headers.authorization === undefined,
         read: (start, end) => core.blobs.read(blob, start, end),
       })
