@@ -12,6 +12,7 @@ import {
   sealedBytes,
   sealedJson,
 } from '../keys/sealed-column.ts'
+import { prepare } from '../prepared.ts'
 import type { BlobSeal, NewRow, PartSeal, Row } from '../schema.ts'
 import { hasNoLink } from './links.ts'
 import { createParts, type PartsWriter, readPart, type StoredPart } from './parts.ts'
@@ -147,6 +148,24 @@ export function createBlobs(
   const partColumn = sealedJson<PartSeal>(keyring, 'blob_part')
   const smallColumn = sealedBytes(keyring, 'small_content')
 
+  const insertBlob = prepare((slot: (name: 'id' | 'size' | 'createdAt' | 'sealed') => never) =>
+    database.read.insertInto('blob').values({
+      id: slot('id'),
+      size: slot('size'),
+      state: 'stored',
+      created_at: slot('createdAt'),
+      sealed: slot('sealed'),
+    }),
+  )
+  const insertSmall = prepare((slot: (name: 'id' | 'sealed') => never) =>
+    database.read
+      .insertInto('small_content')
+      .values({ blob_id: slot('id'), sealed: slot('sealed') }),
+  )
+  const selectSmall = prepare((slot: (name: 'id') => never) =>
+    database.read.selectFrom('small_content').select('sealed').where('blob_id', '=', slot('id')),
+  )
+
   const readers = createReaders(clock)
 
   async function discard(staged: StagedBlob): Promise<void> {
@@ -159,14 +178,8 @@ export function createBlobs(
     { id, size, small, parts }: StagedBlob,
   ): Promise<void> {
     const sealed = small ? null : blobColumn.seal(id, '', { size, parts: parts.length })
-    await writer
-      .insertInto('blob')
-      .values({ id, size, state: 'stored', created_at: clock(), sealed })
-      .execute()
-    if (small) {
-      const sealed = smallColumn.seal(id, '', small)
-      await writer.insertInto('small_content').values({ blob_id: id, sealed }).execute()
-    }
+    await insertBlob(writer, { id, size, createdAt: clock(), sealed })
+    if (small) await insertSmall(writer, { id, sealed: smallColumn.seal(id, '', small) })
     for (const [index, part] of parts.entries()) {
       await requireEpoch(writer, keyring, part.epoch)
       await writer
@@ -226,11 +239,7 @@ export function createBlobs(
   }
 
   async function readSmall(blob: StoredBlob): Promise<Uint8Array | undefined> {
-    const row = await database.read
-      .selectFrom('small_content')
-      .select('sealed')
-      .where('blob_id', '=', blob.id)
-      .executeTakeFirst()
+    const [row] = await selectSmall(database.read, { id: blob.id })
     if (!row) return undefined
     const plain = smallColumn.open(blob.id, '', row.sealed)
     if (plain.byteLength !== blob.size) throw damaged(blob, 'does not have its size')

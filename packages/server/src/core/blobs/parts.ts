@@ -14,8 +14,8 @@ import { free } from '../memory.ts'
 import type { PartSeal } from '../schema.ts'
 import type { BlobStore, ObjectReader } from './store.ts'
 
-/** Sealed chunks that one read of the store fetches: half a MiB. */
-const CHUNKS_PER_READ = 8
+/** Sealed chunks that one read of the store fetches: a quarter of a MiB, twice of which is in memory. */
+const CHUNKS_PER_READ = 4
 /** Our own headers are below 2 KiB; a stored object is asked for no more than this to find its payload. */
 const HEADER_READ = 4096
 
@@ -201,13 +201,9 @@ async function* openRange(
 ): AsyncGenerator<Uint8Array> {
   const range = chunkRange(start, end, part.plainSize)
   const lastOfPart = Math.max(0, Math.ceil(part.plainSize / CHUNK_SIZE) - 1)
-  for (let first = range.firstChunk; first <= range.lastChunk; first += CHUNKS_PER_READ) {
-    const last = Math.min(first + CHUNKS_PER_READ - 1, range.lastChunk)
-    const from = headerSize + first * SEALED_CHUNK_SIZE
-    const to = Math.min(headerSize + (last + 1) * SEALED_CHUNK_SIZE, part.sealedSize)
-    const sealed = await object.read(from, to - from)
-    for (let chunk = first; chunk <= last; chunk += 1) {
-      const at = (chunk - first) * SEALED_CHUNK_SIZE
+  for await (const { first, sealed } of readChunks(object, part, headerSize, range)) {
+    for (let at = 0; at < sealed.byteLength; at += SEALED_CHUNK_SIZE) {
+      const chunk = first + at / SEALED_CHUNK_SIZE
       const plain = openChunk(
         payloadKey,
         chunk,
@@ -218,5 +214,38 @@ async function* openRange(
       yield plain.subarray(Math.max(0, start - chunkStart), end - chunkStart)
     }
     free(sealed)
+  }
+}
+
+/** The sealed chunks of a range, some at a time: the next are on their way while some are opened. */
+async function* readChunks(
+  object: ObjectReader,
+  { sealedSize }: PartSeal,
+  headerSize: number,
+  { firstChunk, lastChunk }: { firstChunk: number; lastChunk: number },
+): AsyncGenerator<{ first: number; sealed: Uint8Array }> {
+  function read(first: number): Promise<Uint8Array> | undefined {
+    if (first > lastChunk) return undefined
+    const last = Math.min(first + CHUNKS_PER_READ - 1, lastChunk)
+    const from = headerSize + first * SEALED_CHUNK_SIZE
+    const bytes = object.read(
+      from,
+      Math.min(headerSize + (last + 1) * SEALED_CHUNK_SIZE, sealedSize) - from,
+    )
+    // Whoever comes to it is told.
+    bytes.catch(() => undefined)
+    return bytes
+  }
+
+  let next = read(firstChunk)
+  try {
+    for (let first = firstChunk; next; first += CHUNKS_PER_READ) {
+      const sealed = await next
+      next = read(first + CHUNKS_PER_READ)
+      yield { first, sealed }
+    }
+  } finally {
+    // Nobody closes the object under a read.
+    await next?.catch(() => undefined)
   }
 }

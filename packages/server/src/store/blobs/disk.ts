@@ -18,6 +18,8 @@ import { syncFolder } from '../sync-folder.ts'
 /** One `writev` of about a MiB costs 10 to 20 % less than one of a quarter. */
 const GROUP_BYTES = 1024 * 1024
 const WRITES_IN_FLIGHT = 2
+/** Synced on the way while more comes: the last sync of a large file then has little left to do. */
+const SYNC_BYTES = 16 * 1024 * 1024
 
 /**
  * Objects as files below a folder. The way to durable: a new file in `tmp/` of the same file system,
@@ -170,6 +172,8 @@ async function createWriter(
   let group: Uint8Array[] = []
   let groupBytes = 0
   let position = 0
+  let unsynced = 0
+  let syncing: Promise<void> | undefined
   let failure: unknown
   let named = false
   await failpoint('object.created')
@@ -187,10 +191,25 @@ async function createWriter(
       })
       .finally(() => inFlight.delete(write))
     inFlight.add(write)
+    unsynced += position - start
+    if (unsynced >= SYNC_BYTES && !syncing) syncOnTheWay()
+  }
+
+  function syncOnTheWay(): void {
+    unsynced = 0
+    syncing = file
+      .datasync()
+      // The system tells a failure once: a later sync that succeeds would prove nothing.
+      .catch((error: unknown) => {
+        failure ??= error
+      })
+      .finally(() => {
+        syncing = undefined
+      })
   }
 
   async function settled(): Promise<void> {
-    await Promise.all(inFlight)
+    await Promise.all([...inFlight, syncing])
     if (failure) throw failure
   }
 
@@ -225,7 +244,7 @@ async function createWriter(
       }),
 
     async abort() {
-      await Promise.all(inFlight)
+      await Promise.all([...inFlight, syncing])
       await file.close().catch(() => undefined)
       // What a failing disk does not give up now goes at the next start, or with a sweep.
       await files.unlink(named ? target : temporary).catch(() => undefined)

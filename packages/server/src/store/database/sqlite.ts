@@ -7,6 +7,7 @@ import { CoreError } from '../../core/errors.ts'
 import { failpoint } from '../../core/failpoints.ts'
 import type { Schema } from '../../core/schema.ts'
 import { startCheckpointer } from './checkpointer.ts'
+import { createCommitGroups } from './commit-groups.ts'
 import { openLogSync } from './log-sync.ts'
 import { createMutex } from './mutex.ts'
 import { kyselyOver } from './node-sqlite.ts'
@@ -58,6 +59,7 @@ export async function openServerDatabase(
   await log.synced()
   await failpoint('start.checkpointed')
   const mutex = createMutex()
+  const groups = createCommitGroups((work) => transact(kysely, work), mutex.exclusively)
   const checkpointer = await startCheckpointer(file, mutex.exclusively, onFailure)
   const readConnection = openConnection(file, SERVER_BUSY_MS, { readOnly: true })
   const read = await kyselyOver(readConnection)
@@ -83,7 +85,7 @@ export async function openServerDatabase(
     async write(work) {
       if (broken) throw broken
       try {
-        const result = await mutex.exclusively(() => transact(kysely, work))
+        const result = await groups.write(work)
         await failpoint('transaction.committed')
         return result
       } finally {

@@ -62,6 +62,49 @@ describe('a write of the server', () => {
     await first
   })
 
+  it('is kept, and sees those before it, also when another of the same moment is refused', async (t) => {
+    const { database } = await openTemporaryDatabase(t)
+    const seen: string[][] = []
+    const writes = ['one', 'two', 'three'].map((key) =>
+      database.write(async (writer) => {
+        const rows = await writer.selectFrom('meta').select('key').orderBy('key').execute()
+        await writer
+          .insertInto('meta')
+          .values({ key: `own ${key}`, value: '' })
+          .execute()
+        if (key === 'two') throw new CoreError('email_taken', 'there is one already')
+        seen.push(rows.map((row) => row.key).filter((each) => each.startsWith('own')))
+        return key
+      }),
+    )
+    const outcomes = await Promise.allSettled(writes)
+    assert.deepEqual(
+      outcomes.map((outcome) =>
+        outcome.status === 'fulfilled' ? outcome.value : outcome.reason.code,
+      ),
+      ['one', 'email_taken', 'three'],
+    )
+    assert.deepEqual(
+      (await keys(database)).filter((key) => key.startsWith('own')),
+      ['own one', 'own three'],
+    )
+    assert.deepEqual(seen.slice(-2), [[], ['own one']], 'what was run again')
+  })
+
+  it('shares its transaction with those of the same moment', async (t) => {
+    const { database } = await openTemporaryDatabase(t)
+    const count = (await keys(database)).length
+    const [one, other] = await Promise.all(
+      ['one', 'other'].map((key) =>
+        database.write(async (writer) => {
+          await writer.insertInto('meta').values({ key, value: '' }).execute()
+          return (await keys(database)).length
+        }),
+      ),
+    )
+    assert.deepEqual([one, other], [count, count], 'neither is visible before both are committed')
+  })
+
   it('shares its sync with those that wait beside it', async (t) => {
     const { database } = await openTemporaryDatabase(t)
     let count = 0
