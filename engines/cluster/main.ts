@@ -45,10 +45,11 @@ const { values } = parseArgs({
 const { seed } = values
 const milliseconds = Number(values.minutes) * 60_000
 const clientCount = Number(values.clients)
+if (!(milliseconds > 0 && clientCount > 0)) throw new Error('--minutes and --clients are numbers')
 
 const missing = reasonToSkip([...missingForCeph(), ...missingForPostgres()])
 if (missing) {
-  console.log(`cluster: does not run here, Debian packages are ${missing}`)
+  console.log(`cluster: cannot run here. Debian packages ${missing}`)
   process.exit(0)
 }
 
