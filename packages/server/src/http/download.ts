@@ -58,7 +58,7 @@ export async function sendDownload(
   const body =
     request.method === 'HEAD'
       ? await checked(download)
-      : await openedStream(request, reply, download.read(start, end))
+      : await opened(request, reply, download.read(start, end), end - start)
   // Only now: an error's answer has none of them.
   reply.headers({ ...headers, 'content-type': download.type, 'content-length': end - start })
   if (range) {
@@ -84,13 +84,27 @@ function rangeOf(
   throw new RequestError('range_not_satisfiable', 'the range lies outside of the file')
 }
 
-/** A stream of the bytes, once the first of them are there. Each piece is freed when it has gone out. */
-async function openedStream(
+/** The bytes, once the first of them are there: as they are when those are all, otherwise as a stream. */
+async function opened(
   request: FastifyRequest,
   reply: FastifyReply,
   bytes: AsyncGenerator<Uint8Array>,
-): Promise<Readable> {
+  size: number,
+): Promise<Uint8Array | Readable> {
   const first = await bytes.next()
+  if (first.value?.byteLength !== size) return streamOf(request, reply, bytes, first)
+  // A stream costs as much as all the rest of answering with a small file.
+  await bytes.return(undefined)
+  return first.value
+}
+
+/** Each piece is freed when it has gone out. */
+function streamOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  bytes: AsyncGenerator<Uint8Array>,
+  first: IteratorResult<Uint8Array>,
+): Readable {
   const pieces: Uint8Array[] = []
   let unfreed = 0
 
