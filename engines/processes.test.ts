@@ -23,8 +23,10 @@ import type { Reader } from '../packages/server/src/core/database.ts'
 import { openKeyring } from '../packages/server/src/core/keys/keyring.ts'
 import { requireProcess } from '../packages/server/src/core/processes/processes.ts'
 import { openForServer } from '../packages/server/src/open.ts'
+import { placeName } from '../packages/server/src/store/blobs/s3/place.ts'
 import { openS3Store } from '../packages/server/src/store/blobs/s3/store.ts'
 import { openCommandPostgres } from '../packages/server/src/store/database/postgres.ts'
+import { lockPostgres } from '../packages/server/src/store/database/postgres-lock.ts'
 import { readRootKey } from '../packages/server/src/store/root-key.ts'
 import { link } from '../packages/server/test/helpers/blobs.ts'
 import {
@@ -36,6 +38,7 @@ import {
 import { atEnd } from '../packages/server/test/helpers/cleanup.ts'
 import { fileForm, filesPath, type Resource } from '../packages/server/test/helpers/companies.ts'
 import { jpeg } from '../packages/server/test/helpers/pictures.ts'
+import { query } from '../packages/server/test/helpers/postgres.ts'
 import { PUBLIC_KEY, TestClock } from '../packages/server/test/helpers/server.ts'
 import { rowsOf, tamper } from '../packages/server/test/helpers/store.ts'
 import { type Ceph, startCeph } from './ceph.ts'
@@ -89,6 +92,21 @@ function starts(ceph: Ceph): void {
       assert.equal(status, 200)
     }
     for (const server of servers) assert.equal((await server.stop()).code, 0)
+  })
+
+  it('say what they wait for while another one starts', async (t) => {
+    const { settings } = await newSharedPlace(t, ceph)
+    const { postgres = assert.fail(), blobs = assert.fail() } = loadConfig(settings)
+    const starting = (await lockPostgres(postgres, 'start', { waitMs: 1 })) ?? assert.fail()
+    const second = startServerProcess(t, settings)
+    const waiting = `select 1 from pg_locks where locktype = 'advisory' and not granted`
+    await eventually('the second one waits', 20_000, async () => {
+      return (await query(postgres, waiting)).length > 0 || undefined
+    })
+    await starting.release()
+    await (await second).logged(
+      `another Holdfast server is starting on ${placeName(blobs)}, or migrate or keys new-root works on it: this start waits for that`,
+    )
   })
 
   it('need the root key to be named', async (t) => {
@@ -450,6 +468,19 @@ function beginnings(ceph: Ceph): void {
     await one.processes?.beat()
     const told = await rowsOf(config, 'select object from staged_object')
     assert.deepEqual(told, [], 'what has its row is nobody’s beginning any more')
+  })
+
+  it('is told again when the answer was lost, and its server goes on saying that it is there', async (t) => {
+    const { config, clock, one, other } = await openCores(t, ceph)
+    const { object } = (await stage(one)).parts[0] ?? assert.fail()
+    clock.advance(GRACE_MS)
+    await other.processes?.leave()
+    // As a beat leaves it whose commit nobody heard of.
+    const unheard =
+      'insert into staged_object (object, process_id) select ?, id from server_process'
+    await tamper(config, unheard, object)
+    assert.equal(await one.processes?.beat(), true)
+    assert.deepEqual(await rowsOf(config, 'select object from staged_object'), [{ object }])
   })
 
   it('goes once that server is taken for dead, and is refused if it was not', async (t) => {

@@ -31,27 +31,35 @@ export interface Opened {
   close(): Promise<void>
 }
 
+/** What a start may be given besides. */
+export interface StartOptions {
+  /** Through which objects on a disk are kept. */
+  readonly files?: Files
+  /** Told of every request to a bucket. */
+  readonly observe?: Observe
+  /** What this process makes previews of. */
+  readonly previewKinds?: readonly PreviewKind[]
+  /** Told, in words, what the start waits for if it has to. */
+  readonly onWait?: (what: string) => void
+}
+
 /**
  * Opens the store for the server: takes its lock, makes what a new store needs, migrates. A wrong or
  * missing key is found out here, before anything is served. Where servers share the store they start
  * one after the other.
  *
  * @param onFailure told of failures after which nothing may be acknowledged any more
- * @param files through which objects on a disk are kept
- * @param observe told of every request to a bucket
- * @param previewKinds what this process makes previews of
  * @throws FolderError, DatabaseError, RootKeyError, KeyringError, BucketError
  */
 export async function openForServer(
   config: Config,
   clock: () => number,
   onFailure: (error: Error) => void,
-  files: Files = nodeFiles,
-  observe?: Observe,
-  previewKinds: readonly PreviewKind[] = [],
+  options: StartOptions = {},
 ): Promise<Opened> {
+  const { files, observe, previewKinds = [], onWait = () => undefined } = options
   const volume = volumeOf(config, files, observe)
-  const unlock = await volume.lockForServer()
+  const unlock = await volume.lockForServer(onWait)
   const opened: { close(): Promise<void> }[] = [volume]
   async function close(): Promise<void> {
     for (const each of opened.reverse()) await each.close()

@@ -42,7 +42,9 @@ export async function startServer(
     metrics.bucketRequests.observe({ operation, outcome }, seconds)
   const abilities = await findAbilities(config.previewMax)
   const previewKinds = PREVIEW_KINDS.filter((kind) => abilities.kinds[kind] === 'on')
-  const store = await openForServer(config, clock, onFailure, files, observe, previewKinds)
+  const onWait = (what: string) => logger.info(what)
+  const options = { files, observe, previewKinds, onWait }
+  const store = await openForServer(config, clock, onFailure, options)
   try {
     const app = await buildApp(store.core, config, logger, metrics)
     const address = await app.listen({ host: config.host, port: config.port })

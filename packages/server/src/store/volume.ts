@@ -5,7 +5,7 @@ import {
   readStoreMarker,
   requireSameVolume,
 } from './blobs/volume.ts'
-import type { LockName } from './database/postgres-lock.ts'
+import type { LockName, LockOptions } from './database/postgres-lock.ts'
 import type { PostgresAccess } from './database/postgres-pool.ts'
 import {
   changeMarkerRoot,
@@ -53,9 +53,10 @@ export interface Volume {
   /**
    * Takes it for a server: while that runs where only one may, otherwise while that starts.
    *
+   * @param onWait told, in words, what it waits for if it has to
    * @throws FolderError when another one has it
    */
-  lockForServer(): Promise<Release>
+  lockForServer(onWait: (what: string) => void): Promise<Release>
   /**
    * Takes it for work beside which no server may run or start.
    *
@@ -137,11 +138,11 @@ export function sharedVolume(
   async function lock(
     which: LockName,
     refusal: string,
-    onLost?: (error: Error) => void,
+    told: Pick<LockOptions, 'onWait' | 'onLost'>,
   ): Promise<Release> {
     // Loaded when there is one: its client takes memory that those with SQLite are spared.
     const { lockPostgres } = await import('./database/postgres-lock.ts')
-    const taken = await lockPostgres(access, which, WAIT_MS[which], onLost)
+    const taken = await lockPostgres(access, which, { waitMs: WAIT_MS[which], ...told })
     if (!taken) throw new FolderError(refusal)
     return taken.release
   }
@@ -166,16 +167,22 @@ export function sharedVolume(
     // The marker lies in the bucket.
     join: async () => undefined,
     changeRoot: async (marker, root) => changeStoreMarker(await store(), { ...marker, root }),
-    lockForServer: () => lock('start', `another Holdfast server has been starting on ${name}`),
+    lockForServer: (onWait) =>
+      lock('start', `another Holdfast server has been starting on ${name}`, {
+        onWait: () =>
+          onWait(
+            `another Holdfast server is starting on ${name}, or migrate or keys new-root works on it: this start waits for that`,
+          ),
+      }),
     async lockAlone(onLost) {
-      const unlock = await lock('start', `a Holdfast server is starting on ${name}`, onLost)
+      const unlock = await lock('start', `a Holdfast server is starting on ${name}`, { onLost })
       if (!(await isHeardOf())) return unlock
       await unlock()
       throw new FolderError(
         `a Holdfast server works on ${name}, or was killed less than a minute ago`,
       )
     },
-    lockKeys: (onLost) => lock('keys', `another command works on the keys of ${name}`, onLost),
+    lockKeys: (onLost) => lock('keys', `another command works on the keys of ${name}`, { onLost }),
     isServed: isHeardOf,
     close,
   }

@@ -90,7 +90,7 @@ async function begin(t: TestContext): Promise<Life> {
 
   async function open(): Promise<void> {
     dying = createDyingFiles()
-    opened = await openForServer(config, clock.read, fail, dying.files)
+    opened = await openForServer(config, clock.read, fail, { files: dying.files })
   }
   async function end(): Promise<void> {
     const last = opened

@@ -6,7 +6,6 @@ import { type Config, loadConfig } from '../../src/config.ts'
 import type { Core } from '../../src/core/core.ts'
 import type { PreviewKind } from '../../src/core/previews/formats.ts'
 import { openForServer } from '../../src/open.ts'
-import { nodeFiles } from '../../src/store/files.ts'
 import { folderPaths } from '../../src/store/folder.ts'
 import { atEnd, testFolder } from './cleanup.ts'
 import { copyNewStore } from './new-store.ts'
@@ -64,7 +63,7 @@ export async function openStoreOf(
   const fail = (error: Error) => {
     throw error
   }
-  const opened = await openForServer(config, clock.read, fail, nodeFiles, undefined, previewKinds)
+  const opened = await openForServer(config, clock.read, fail, { previewKinds })
   let closed: Promise<void> | undefined
   function close(): Promise<void> {
     closed ??= opened.close()

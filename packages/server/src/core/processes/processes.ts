@@ -67,6 +67,8 @@ export function createProcesses(
       await writer
         .insertInto('staged_object')
         .values(added.map((object) => ({ object, process_id: processId })))
+        // Where the answer to an earlier beat was lost they may stand there already.
+        .onConflict((conflict) => conflict.column('object').doNothing())
         .execute()
     }
     if (ended.length > 0) {

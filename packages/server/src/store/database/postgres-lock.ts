@@ -17,22 +17,28 @@ export interface PostgresLock {
   release(): Promise<void>
 }
 
+export interface LockOptions {
+  /** How long to wait for another process that has it. */
+  readonly waitMs: number
+  /** Told when that wait begins. */
+  readonly onWait?: (() => void) | undefined
+  /** Told when the connection is lost, and with it the lock. */
+  readonly onLost?: ((error: Error) => void) | undefined
+}
+
 /**
  * Takes a lock of the whole database, that no other process has at the same time.
  *
- * @param waitMs how long to wait for another process that has it
- * @param onLost told when the connection is lost, and with it the lock
  * @returns undefined when another one has it still
  * @throws DatabaseError
  */
 export async function lockPostgres(
   access: PostgresAccess,
   name: LockName,
-  waitMs: number,
-  onLost: (error: Error) => void = () => undefined,
+  { waitMs, onWait = () => undefined, onLost = () => undefined }: LockOptions,
 ): Promise<PostgresLock | undefined> {
   const client = await mendable(() => connectAlone(access))
-  const isTaken = await mendable(() => take(client, name, waitMs)).catch(async (error) => {
+  const isTaken = await mendable(() => take(client, name, waitMs, onWait)).catch(async (error) => {
     await client.end()
     throw error
   })
@@ -51,11 +57,23 @@ export async function lockPostgres(
   }
 }
 
-async function take(client: pg.Client, name: LockName, waitMs: number): Promise<boolean> {
+async function take(
+  client: pg.Client,
+  name: LockName,
+  waitMs: number,
+  onWait: () => void,
+): Promise<boolean> {
+  const lock = [HOLDFAST, NUMBERS[name]]
   // 0 would wait for ever.
   await client.query("select set_config('lock_timeout', $1, false)", [String(Math.max(1, waitMs))])
   try {
-    await client.query('select pg_advisory_lock($1, $2)', [HOLDFAST, NUMBERS[name]])
+    const { rows } = await client.query<{ taken: boolean }>(
+      'select pg_try_advisory_lock($1, $2) as taken',
+      lock,
+    )
+    if (rows[0]?.taken) return true
+    onWait()
+    await client.query('select pg_advisory_lock($1, $2)', lock)
     return true
   } catch (error) {
     if (!(error instanceof pg.DatabaseError)) {
