@@ -69,6 +69,18 @@ test('bytes pass nginx both ways as they come, and lie on no disk in between', a
   assertSameBytes(bytes, content.subarray(50 * MB, 50 * MB + 100))
 })
 
+test('an address, which may carry a key, is in no log of nginx, also when no server answers', async (t) => {
+  if (!hasTool(t, 'nginx')) return
+  const { server, nginx } = await startBehindNginx(t)
+  await server.stop()
+  const { status } = await fetch(`${nginx.address}/api/downloads/one/opensesame`)
+  assert.equal(status, 502)
+  await eventually('the request is logged', PASSED_WITHIN_MS, async () => {
+    return (await nginx.logged()).includes('GET 502') || undefined
+  })
+  assert.doesNotMatch(await nginx.logged(), /opensesame/)
+})
+
 test('what nginx says of a client counts, and what the client says does not', async (t) => {
   if (!hasTool(t, 'nginx')) return
   const place = await startBehindNginx(t)

@@ -13,6 +13,8 @@ export interface Nginx {
   readonly address: string
   /** Files that it keeps bodies in just now; they have no names any more. */
   bodiesOnDisk(): Promise<string[]>
+  /** All that it has logged, wherever. */
+  logged(): Promise<string>
 }
 
 /**
@@ -31,7 +33,7 @@ export async function startNginx(t: Scope, addresses: readonly string[]): Promis
       [/listen 443 ssl http2;/, `listen 127.0.0.1:${port};`],
       [/ *listen \[::\]:443 ssl http2;\n/, ''],
       [/ *ssl_certificate .*\n *ssl_certificate_key .*\n/, ''],
-      [/\/var\/log\/nginx/, folder],
+      [/\/var\/log\/nginx/g, folder],
     ]),
   )
   await mkdir(join(folder, 'body'))
@@ -61,6 +63,11 @@ export async function startNginx(t: Scope, addresses: readonly string[]): Promis
         .split(' ')
         .map((pid) => openFiles(pid))
       return (await Promise.all(open)).flat().filter((file) => file.startsWith(`${folder}/body/`))
+    },
+    async logged() {
+      const logs = (await readdir(folder)).filter((name) => name.endsWith('.log'))
+      const texts = await Promise.all(logs.map((name) => readFile(join(folder, name), 'utf8')))
+      return texts.join('')
     },
   }
 }
