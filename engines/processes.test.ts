@@ -20,6 +20,7 @@ import { loadConfig } from '../packages/server/src/config.ts'
 import type { SweepReport } from '../packages/server/src/core/blobs/sweep.ts'
 import { type Core, createCore } from '../packages/server/src/core/core.ts'
 import type { Reader } from '../packages/server/src/core/database.ts'
+import { armFailpoints } from '../packages/server/src/core/failpoints.ts'
 import { openKeyring } from '../packages/server/src/core/keys/keyring.ts'
 import { requireProcess } from '../packages/server/src/core/processes/processes.ts'
 import { openForServer } from '../packages/server/src/open.ts'
@@ -107,6 +108,32 @@ function starts(ceph: Ceph): void {
     await (await second).logged(
       `another Holdfast server is starting on ${placeName(blobs)}, or migrate or keys new-root works on it: this start waits for that`,
     )
+  })
+
+  it('do not serve when another one may have started before they were done', async (t) => {
+    const { settings } = await newSharedPlace(t, ceph)
+    const config = loadConfig(settings)
+    const { postgres = assert.fail() } = config
+    const open = () => openForServer(config, Date.now, assert.ifError)
+    atEnd(t, () => armFailpoints(undefined))
+    armFailpoints(async (name) => {
+      if (name !== 'start.keyring-opened') return
+      await query(
+        postgres,
+        `select pg_terminate_backend(pid) from pg_locks join pg_database on oid = database
+          where locktype = 'advisory' and datname = current_database()`,
+      )
+    })
+    await assert.rejects(open(), (error) => {
+      assert.match(
+        String(error),
+        /^FolderError: a lock is lost: terminating connection .* Start again$/,
+      )
+      return true
+    })
+    armFailpoints(undefined)
+    assert.deepEqual(await rowsOf(config, 'select id from server_process'), [])
+    await (await open()).close()
   })
 
   it('need the root key to be named', async (t) => {

@@ -59,7 +59,10 @@ export async function openForServer(
 ): Promise<Opened> {
   const { files, observe, previewKinds = [], onWait = () => undefined } = options
   const volume = volumeOf(config, files, observe)
-  const unlock = await volume.lockForServer(onWait)
+  let lost: Error | undefined
+  const unlock = await volume.lockForServer(onWait, (error) => {
+    lost = error
+  })
   const opened: { close(): Promise<void> }[] = [volume]
   async function close(): Promise<void> {
     for (const each of opened.reverse()) await each.close()
@@ -107,6 +110,8 @@ export async function openForServer(
       await processes.join()
       // If that fails it is taken for dead in time.
       opened.push({ close: () => processes.leave().catch(() => undefined) })
+      // Another one may have made other keys meanwhile, or changed the schema.
+      if (lost) throw new FolderError(`a lock is lost: ${lost.message}. Start again`)
       await unlock()
     }
     await failpoint('start.bound')

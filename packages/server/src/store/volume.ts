@@ -54,13 +54,14 @@ export interface Volume {
    * Takes it for a server: while that runs where only one may, otherwise while that starts.
    *
    * @param onWait told, in words, what it waits for if it has to
+   * @param onLost told when it is not held any more, although it was not let go
    * @throws FolderError when another one has it
    */
-  lockForServer(onWait: (what: string) => void): Promise<Release>
+  lockForServer(onWait: (what: string) => void, onLost: (error: Error) => void): Promise<Release>
   /**
    * Takes it for work beside which no server may run or start.
    *
-   * @param onLost told when it is not held any more, although it was not let go
+   * @param onLost as above
    * @throws FolderError when one does
    */
   lockAlone(onLost: (error: Error) => void): Promise<Release>
@@ -167,8 +168,9 @@ export function sharedVolume(
     // The marker lies in the bucket.
     join: async () => undefined,
     changeRoot: async (marker, root) => changeStoreMarker(await store(), { ...marker, root }),
-    lockForServer: (onWait) =>
+    lockForServer: (onWait, onLost) =>
       lock('start', `another Holdfast server has been starting on ${name}`, {
+        onLost,
         onWait: () =>
           onWait(
             `another Holdfast server is starting on ${name}, or migrate or keys new-root works on it: this start waits for that`,
