@@ -110,6 +110,18 @@ function starts(ceph: Ceph): void {
     )
   })
 
+  it('keep a command that works alone from waiting for their start', async (t) => {
+    const { settings, folder } = await newSharedPlace(t, ceph)
+    await (await startServerProcess(t, settings)).stop()
+    const { postgres = assert.fail() } = loadConfig(settings)
+    const starting = (await lockPostgres(postgres, 'start', { waitMs: 1 })) ?? assert.fail()
+    const words = ['keys', 'new-root', '--new-key-file', join(folder, 'new.key')]
+    const { code, stderr } = await holdfast(settings, ...words)
+    await starting.release()
+    assert.equal(code, 2)
+    assert.match(stderr, /^holdfast: a Holdfast server is starting on s3:\S+, or migrate or keys /)
+  })
+
   it('do not serve when another one may have started before they were done', async (t) => {
     const { settings } = await newSharedPlace(t, ceph)
     const config = loadConfig(settings)

@@ -19,8 +19,11 @@ import {
   writeMarker,
 } from './folder.ts'
 
-/** For others that start, migrations included; and for another command to end. */
-const WAIT_MS: Record<LockName, number> = { start: 600_000, keys: 1 }
+/** A server waits for others that start, migrations included. */
+const START_WAIT_MS = 600_000
+/** A command is refused beside a server, and waits for one that is about to end. */
+const ALONE_WAIT_MS = 5000
+const KEYS_WAIT_MS = 1
 
 /** Lets go of what is held; safe to repeat. */
 export type Release = () => Promise<void>
@@ -136,14 +139,10 @@ export function sharedVolume(
 ): Volume {
   const { store, close } = openedOnce(openStore)
 
-  async function lock(
-    which: LockName,
-    refusal: string,
-    told: Pick<LockOptions, 'onWait' | 'onLost'>,
-  ): Promise<Release> {
+  async function lock(which: LockName, refusal: string, options: LockOptions): Promise<Release> {
     // Loaded when there is one: its client takes memory that those with SQLite are spared.
     const { lockPostgres } = await import('./database/postgres-lock.ts')
-    const taken = await lockPostgres(access, which, { waitMs: WAIT_MS[which], ...told })
+    const taken = await lockPostgres(access, which, options)
     if (!taken) throw new FolderError(refusal)
     return taken.release
   }
@@ -170,6 +169,7 @@ export function sharedVolume(
     changeRoot: async (marker, root) => changeStoreMarker(await store(), { ...marker, root }),
     lockForServer: (onWait, onLost) =>
       lock('start', `another Holdfast server has been starting on ${name}`, {
+        waitMs: START_WAIT_MS,
         onLost,
         onWait: () =>
           onWait(
@@ -177,14 +177,22 @@ export function sharedVolume(
           ),
       }),
     async lockAlone(onLost) {
-      const unlock = await lock('start', `a Holdfast server is starting on ${name}`, { onLost })
+      const unlock = await lock(
+        'start',
+        `a Holdfast server is starting on ${name}, or migrate or keys new-root works on it`,
+        { waitMs: ALONE_WAIT_MS, onLost },
+      )
       if (!(await isHeardOf())) return unlock
       await unlock()
       throw new FolderError(
         `a Holdfast server works on ${name}, or was killed less than a minute ago`,
       )
     },
-    lockKeys: (onLost) => lock('keys', `another command works on the keys of ${name}`, { onLost }),
+    lockKeys: (onLost) =>
+      lock('keys', `another command works on the keys of ${name}`, {
+        waitMs: KEYS_WAIT_MS,
+        onLost,
+      }),
     isServed: isHeardOf,
     close,
   }
