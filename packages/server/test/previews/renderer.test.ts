@@ -83,6 +83,14 @@ test('content that cannot be read ends the job as what it is', async (t) => {
   await assert.rejects(made.render({ ...REQUEST, size: 2 }, broken()), { message: 'damaged' })
 })
 
+test('a server that runs with the least priority shows pictures too', async (t) => {
+  const { isolation } = await findAbilities(1)
+  const made = renderer(t, ['nice', '-n', '19', ...(await rendererCommand(isolation, 'quick'))])
+  const bytes = await jpeg(20, 10)
+  const [page] = await made.render({ ...REQUEST, size: bytes.length }, pieces(bytes))
+  assert.deepEqual([page?.type, page?.width, page?.height], ['image/webp', 20, 10])
+})
+
 test('a renderer is shown nothing of the server but its input', async (t) => {
   process.env.HOLDFAST_METRICS_TOKEN = 'opensesame'
   atEnd(t, () => delete process.env.HOLDFAST_METRICS_TOKEN)

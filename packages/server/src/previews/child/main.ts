@@ -3,7 +3,7 @@
  * limits, without settings and keys, and where the kernel allows it, without network and files.
  */
 import { writeSync } from 'node:fs'
-import { setPriority } from 'node:os'
+import { getPriority, setPriority } from 'node:os'
 import {
   createPieceReader,
   encodeFrame,
@@ -53,7 +53,8 @@ function say(bytes: Uint8Array): void {
   }
 }
 
-setPriority(NICENESS)
+// More than it was given it may not take.
+setPriority(Math.max(NICENESS, getPriority()))
 restrictImages()
 const input = createPieceReader(process.stdin as AsyncIterable<Buffer>)
 void loadPdfium()
