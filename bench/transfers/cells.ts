@@ -19,16 +19,16 @@ export interface Cell {
 
 /** In this order: uploads are cleaned away before anything is prepared for downloads. */
 export const CELLS: readonly Cell[] = [
-  upload('up-10k', '10 KiB × 16', 10 * KIB, 6000, 16),
+  upload('up-10k', '10 KiB × 16', 10 * KIB, 3000, 16),
   upload('up-256m', '256 MiB × 1', 256 * MIB, 2, 1),
-  upload('up-8m', '8 MiB × 4', 8 * MIB, 64, 4),
-  upload('up-1m', '1 MiB × 16', MIB, 384, 16),
-  download('down-256m', '256 MiB × 1', 256 * MIB, 1, 4, 1),
-  download('down-8m', '8 MiB × 4', 8 * MIB, 16, 128, 4),
-  download('down-1m', '1 MiB × 16', MIB, 64, 1024, 16),
-  download('down-10k', '10 KiB × 16', 10 * KIB, 200, 12_000, 16),
+  upload('up-8m', '8 MiB × 4', 8 * MIB, 32, 4),
+  upload('up-1m', '1 MiB × 16', MIB, 192, 16),
+  download('down-256m', '256 MiB × 1', 256 * MIB, 1, 3, 1),
+  download('down-8m', '8 MiB × 4', 8 * MIB, 16, 64, 4),
+  download('down-1m', '1 MiB × 16', MIB, 64, 512, 16),
+  download('down-10k', '10 KiB × 16', 10 * KIB, 200, 6000, 16),
   {
-    ...download('range-64k', '64 KiB out of 1 GiB × 16', 1024 * MIB, 1, 8000, 16),
+    ...download('range-64k', '64 KiB out of 1 GiB × 16', 1024 * MIB, 1, 3000, 16),
     range: { length: 64 * KIB, of: 1024 * MIB },
   },
 ]

@@ -1,4 +1,5 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
+import { partOf } from '../../faults/page.ts'
 import { chart } from './chart.ts'
 
 /** What one run of a case measured. */
@@ -35,8 +36,6 @@ export interface Result {
 
 const DOCS = new URL('../../docs/', import.meta.url)
 const PAGE = new URL('performance.md', DOCS)
-const BEGIN = '<!-- transfers -->'
-const END = '<!-- /transfers -->'
 
 /** One line of the table. */
 export interface Line {
@@ -99,12 +98,8 @@ function table(rows: readonly Line[]): string {
 
 /** Puts tables and chart into `docs/performance.md`, and the figures beside it. */
 export async function write(result: Result): Promise<void> {
-  const page = await readFile(PAGE, 'utf8')
-  const [before, rest = ''] = page.split(BEGIN)
-  const after = rest.split(END)[1]
-  if (after === undefined) throw new Error(`${PAGE} has no ${BEGIN} and ${END}`)
-  const section = `${BEGIN}\n\n![Throughput as a ratio to nginx](transfers.svg)\n\n${report(result)}\n${END}`
-  await writeFile(PAGE, `${before}${section}${after}`)
+  const section = `![Throughput as a ratio to nginx](transfers.svg)\n\n${report(result)}`
+  await partOf(PAGE, 'transfers').write(section.trimEnd())
   await writeFile(new URL('transfers.json', DOCS), `${JSON.stringify(result, null, 1)}\n`)
   await writeFile(new URL('transfers.svg', DOCS), chart(lines(result)))
 }
