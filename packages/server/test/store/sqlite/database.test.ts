@@ -88,7 +88,7 @@ describe('a write of the server', () => {
       (await keys(database)).filter((key) => key.startsWith('own')),
       ['own one', 'own three'],
     )
-    assert.deepEqual(seen.slice(-2), [[], ['own one']], 'what was run again')
+    assert.deepEqual(seen, [[], ['own one']])
   })
 
   it('shares its transaction with those of the same moment', async (t) => {
