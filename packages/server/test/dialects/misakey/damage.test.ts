@@ -76,7 +76,8 @@ test('a stored file in the place of another is a fault for both', async (t) => {
   assert.equal((await get()).status, 200)
 })
 
-for (const chunk of [1, 12, 19]) {
+// What lies before is read, and so opened, before the head goes out.
+for (const chunk of [4, 12, 19]) {
   test(`a flip in chunk ${chunk} cuts the connection, and only good bytes came`, async (t) => {
     const { server, ann, bytes, fileId, path, assertNoticed } = await twoFiles(t)
     await flipByte(path, LONGEST_HEADER + chunk * (CHUNK + 16))
