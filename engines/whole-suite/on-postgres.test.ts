@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { startPostgres } from './postgres.ts'
+import { startPostgres } from '../postgres.ts'
 
-const ROOT = fileURLToPath(new URL('../', import.meta.url))
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** What is not about the database, or about SQLite. */
 const ELSEWHERE = ['packages/server/test/store/**']
 
