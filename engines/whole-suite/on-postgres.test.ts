@@ -11,7 +11,12 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const ELSEWHERE = ['packages/server/test/store/**']
 
 /** Of the slow set, what is about the database. */
-const SLOW = ['e2e/races.test.ts', 'e2e/cli/commands.test.ts', 'e2e/cli/start.test.ts']
+const SLOW = [
+  'e2e/races.test.ts',
+  'e2e/written.test.ts',
+  'e2e/cli/commands.test.ts',
+  'e2e/cli/start.test.ts',
+]
 
 const postgres = await startPostgres()
 

@@ -411,6 +411,6 @@ test('whatever three people do with the files of two boxes, the rules hold', asy
       await model.checkDownloads()
       await model.clear()
     }),
-    { numRuns: SLOW ? 400 : 20 },
+    { numRuns: SLOW ? 400 : 12 },
   )
 })
