@@ -39,6 +39,7 @@ export function chart(all: readonly Line[]): string {
   }
   const size = `width="${WIDTH}" height="${y + 10}" viewBox="0 0 ${WIDTH} ${y + 10}"`
   return `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="11">
+<title>Throughput as a ratio to tuned nginx</title>
 <rect width="100%" height="100%" fill="#fff"/>
 ${pieces.join('\n')}
 </svg>
