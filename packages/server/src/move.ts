@@ -17,6 +17,7 @@ import type { Database } from './core/database.ts'
 import { CoreError } from './core/errors.ts'
 import { failpoint } from './core/failpoints.ts'
 import { KEYRING_FOLDER, type Keyring, openKeyring } from './core/keys/keyring.ts'
+import { putMeta } from './core/meta.ts'
 import { moveKeyring, moveObjects, requireRoom, sizeOfObjects } from './core/move/objects.ts'
 import { compareRows, countRows, hasNoRows, moveRows } from './core/move/rows.ts'
 import type { Row } from './core/schema.ts'
@@ -31,6 +32,7 @@ import {
 } from './open.ts'
 import { placeName } from './store/blobs/s3/place.ts'
 import { changeStoreMarker } from './store/blobs/volume.ts'
+import { closing } from './store/database/place.ts'
 import { nodeFiles } from './store/files.ts'
 import { FolderError, putMarker, readMarker, type VolumeMarker } from './store/folder.ts'
 import {
@@ -199,16 +201,13 @@ function lockPlace(config: Config): string {
 
 /** @returns where the rows were moved to, if they were */
 async function inspect(from: Config, marker: VolumeMarker): Promise<DoneNote | undefined> {
-  const database = await databasePlaceOf(from).openForCommand()
-  try {
+  return closing(await databasePlaceOf(from).openForCommand(), async (database) => {
     await refuseOtherSchema(database)
     if (!(await isOfVolume(database, marker))) {
       throw new FolderError('the first start of this store was interrupted: start the server once')
     }
-    return await doneRows(database.read)
-  } finally {
-    await database.close()
-  }
+    return doneRows(database.read)
+  })
 }
 
 async function openNewDatabase(to: Config, note: BegunNote, isNew: boolean): Promise<Database> {
@@ -394,13 +393,7 @@ async function finish(
   await failpoint('move.marked')
   if (to.store) await removeBegunObject(to.store)
   await to.database?.write(async (writer) => {
-    for (const row of meta) {
-      await writer
-        .insertInto('meta')
-        .values(row)
-        .onConflict((conflict) => conflict.column('key').doUpdateSet({ value: row.value }))
-        .execute()
-    }
+    for (const { key, value } of meta) await putMeta(writer, key, value)
     await removeBegunRow(writer)
   })
 }

@@ -8,6 +8,7 @@ import type { Database } from './core/database.ts'
 import { failpoint } from './core/failpoints.ts'
 import { FOLLOW_EVERY_MS } from './core/keys/epochs.ts'
 import { createKeyring, openKeyring } from './core/keys/keyring.ts'
+import { readMeta } from './core/meta.ts'
 import type { PreviewKind } from './core/previews/formats.ts'
 import { openDiskStore } from './store/blobs/disk.ts'
 import type { Observe } from './store/blobs/s3/attempts.ts'
@@ -325,15 +326,11 @@ async function isBound(database: Database, marker: VolumeMarker): Promise<boolea
 
 /** The same, whether or not it is to be served. */
 export async function isOfVolume(database: Database, marker: VolumeMarker): Promise<boolean> {
-  const row = await database.read
-    .selectFrom('meta')
-    .select('value')
-    .where('key', '=', VOLUME)
-    .executeTakeFirst()
-  if (row && row.value !== marker.volume) {
+  const volume = await readMeta(database.read, VOLUME)
+  if (volume !== undefined && volume !== marker.volume) {
     throw new FolderError('the database and the volume marker belong to different stores')
   }
-  return row !== undefined
+  return volume !== undefined
 }
 
 function missingKey(config: Config, marker: VolumeMarker): RootKeyError {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { BlobStore } from '../core/blobs/store.ts'
 import type { Database, Reader, Writer } from '../core/database.ts'
+import { putMeta, readMeta } from '../core/meta.ts'
 import type { MovePosition } from '../core/move/objects.ts'
 import { readSmall } from './blobs/volume.ts'
 import { FolderError } from './folder.ts'
@@ -46,11 +47,11 @@ export const doneRows = (reader: Reader) => readRow<DoneNote>(reader, DONE)
 export const doneObjects = (store: BlobStore) => readObject<DoneNote>(store, DONE)
 
 export const noteBegunRows = (database: Database, note: BegunNote) =>
-  database.write((writer) => putRow(writer, BEGUN, note))
+  database.write((writer) => putMeta(writer, BEGUN, JSON.stringify(note)))
 export const noteBegunObjects = (store: BlobStore, note: BegunNote) =>
   store.replace(objectOf(BEGUN), Buffer.from(`${JSON.stringify(note)}\n`))
 export const noteDoneRows = (database: Database, note: DoneNote) =>
-  database.write((writer) => putRow(writer, DONE, note))
+  database.write((writer) => putMeta(writer, DONE, JSON.stringify(note)))
 export const noteDoneObjects = (store: BlobStore, note: DoneNote) =>
   store.replace(objectOf(DONE), Buffer.from(`${JSON.stringify(note)}\n`))
 
@@ -68,7 +69,7 @@ export async function refuseMovedRows(reader: Reader): Promise<void> {
   if (await begunRows(reader)) throw unfinished('the database')
 }
 
-/** @throws FolderError for objects that were moved away, or that have not all arrived */
+/** @throws FolderError for objects that were moved away */
 export async function refuseMovedObjects(store: BlobStore): Promise<void> {
   const done = await doneObjects(store)
   if (done) throw movedAway(done)
@@ -88,21 +89,8 @@ export function movedAway({ to, at }: DoneNote): FolderError {
 }
 
 async function readRow<T>(reader: Reader, key: string): Promise<T | undefined> {
-  const row = await reader
-    .selectFrom('meta')
-    .select('value')
-    .where('key', '=', key)
-    .executeTakeFirst()
-  return row && (JSON.parse(row.value) as T)
-}
-
-async function putRow(writer: Writer, key: string, note: object): Promise<void> {
-  const value = JSON.stringify(note)
-  await writer
-    .insertInto('meta')
-    .values({ key, value })
-    .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
-    .execute()
+  const value = await readMeta(reader, key)
+  return value === undefined ? undefined : (JSON.parse(value) as T)
 }
 
 async function readObject<T>(store: BlobStore, key: string): Promise<T | undefined> {

@@ -1,5 +1,6 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Database, Reader, Writer } from '../database.ts'
+import { putMeta, readMeta } from '../meta.ts'
 import type { Row } from '../schema.ts'
 import { pages } from './findings.ts'
 
@@ -39,22 +40,12 @@ export interface ScrubSummary {
 }
 
 export async function readScrubState(reader: Reader): Promise<ScrubState | undefined> {
-  const row = await reader
-    .selectFrom('meta')
-    .select('value')
-    .where('key', '=', KEY)
-    .executeTakeFirst()
-  return row && (JSON.parse(row.value) as ScrubState)
+  const value = await readMeta(reader, KEY)
+  return value === undefined ? undefined : (JSON.parse(value) as ScrubState)
 }
 
-export async function writeScrubState(writer: Writer, state: ScrubState): Promise<void> {
-  const value = JSON.stringify(state)
-  await writer
-    .insertInto('meta')
-    .values({ key: KEY, value })
-    .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
-    .execute()
-}
+export const writeScrubState = (writer: Writer, state: ScrubState) =>
+  putMeta(writer, KEY, JSON.stringify(state))
 
 export async function scrubSummary({ read }: Database): Promise<ScrubSummary> {
   const state = await readScrubState(read)

@@ -145,8 +145,6 @@ export function createCompanyRecords(
     return text
   }
 
-  const fileText: CompanyRecords['fileText'] = ({ file }) => textOf(file)
-
   function contentOf(file: Row<'company_file'>, size: number | null) {
     const text = textOf(file)
     if (text && file.blob_id !== null && size !== null) {
@@ -201,7 +199,7 @@ export function createCompanyRecords(
   }
 
   return {
-    fileText,
+    fileText: ({ file }) => textOf(file),
     uploadText,
 
     contentOf: (record) => contentOf(record.file, record.size).blob,
@@ -215,8 +213,8 @@ export function createCompanyRecords(
     find,
 
     async findContent(reader, caller, fileId) {
-      const { kind: _, size, job: __, role: ___, ...file } = await findFile(reader, caller, fileId)
-      if (file.blob_id !== null) return contentOf(file, size)
+      const file = await findFile(reader, caller, fileId)
+      if (file.blob_id !== null) return contentOf(file, file.size)
       // Its upload may have expired, or ended just now.
       const record = await find(reader, caller, fileId)
       return contentOf(record.file, record.size)
@@ -224,7 +222,7 @@ export function createCompanyRecords(
 
     view(record) {
       const { file, makerKind, size } = record
-      const text = fileText(record)
+      const text = textOf(file)
       return {
         id: file.id,
         companyId: file.company_id,

@@ -4,6 +4,7 @@ import type { Database, Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedJson } from '../keys/sealed-column.ts'
+import { readMeta } from '../meta.ts'
 import type { IdentityKind, IdentityProfile, Row } from '../schema.ts'
 import { emailIndex } from './email.ts'
 
@@ -172,10 +173,10 @@ export function createIdentities(database: Database, keyring: Keyring, clock: Cl
     },
 
     async selfOrganisation() {
-      const known = await metaValue(database.read)
+      const known = await readMeta(database.read, SELF_ORGANISATION)
       if (known) return known
       return database.write(async (writer) => {
-        const made = await metaValue(writer)
+        const made = await readMeta(writer, SELF_ORGANISATION)
         if (made) return made
         const { id } = await insertNamed(writer, 'organisation', 'Holdfast')
         await writer.insertInto('meta').values({ key: SELF_ORGANISATION, value: id }).execute()
@@ -193,15 +194,6 @@ const EMPTY_PROFILE: IdentityProfile = {
   notifications: 'minimal',
   color: null,
   publicKeys: {},
-}
-
-async function metaValue(reader: Reader): Promise<string | undefined> {
-  const row = await reader
-    .selectFrom('meta')
-    .select('value')
-    .where('key', '=', SELF_ORGANISATION)
-    .executeTakeFirst()
-  return row?.value
 }
 
 function knownTimeZone(name: string): string {

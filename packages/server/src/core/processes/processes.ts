@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { StagedObjects } from '../blobs/staged.ts'
 import type { SharedClock } from '../clock.ts'
-import type { Database, Writer } from '../database.ts'
+import type { Database, Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
 
 /** How often a server says that it is there, in milliseconds. */
@@ -133,16 +133,14 @@ export async function requireProcess(writer: Writer, id: string): Promise<void> 
  */
 export async function forgetSilent(database: Database, now: number): Promise<void> {
   const before = now - FORGOTTEN_AFTER_MS
-  const silent = database.read
-    .selectFrom('server_process')
-    .select('id')
-    .where('heard_at', '<', before)
-  if (!(await silent.executeTakeFirst())) return
+  const silent = (reader: Reader) =>
+    reader.selectFrom('server_process').select('id').where('heard_at', '<', before)
+  if (!(await silent(database.read).executeTakeFirst())) return
   await database.write(async (writer) => {
-    const rows = await writer.executeQuery(silent.compile())
+    const rows = await silent(writer).execute()
     await forget(
       writer,
-      rows.rows.map(({ id }) => id),
+      rows.map(({ id }) => id),
     )
   })
 }

@@ -1,4 +1,5 @@
-import type { Database, Reader, Writer } from '../../core/database.ts'
+import type { Database, Writer } from '../../core/database.ts'
+import { readMeta } from '../../core/meta.ts'
 import { type BegunNote, begunRows, unfinished, VOLUME } from '../move-notes.ts'
 import { migrate, schemaVersion } from './migrate.ts'
 import type { PostgresAccess } from './postgres-pool.ts'
@@ -38,74 +39,63 @@ export interface DatabasePlace {
 
 /** @param file of SQLite */
 export function sqlitePlace(file: string): DatabasePlace {
+  const openForCommand = () => openCommandDatabase(file)
   return {
     name: 'holdfast.db',
     isNew: async () => !databaseExists(file),
-    async binding() {
-      if (!databaseExists(file)) return {}
-      const database = await openCommandDatabase(file)
-      try {
-        return await bindingOf(database.read)
-      } finally {
-        await database.close()
-      }
-    },
+    binding: async () => (databaseExists(file) ? closing(await openForCommand(), bindingOf) : {}),
     openForServer: (onFailure) => openServerDatabase(file, migrate, onFailure),
-    openForCommand: () => openCommandDatabase(file),
-    async alone(work) {
-      const database = await openCommandDatabase(file)
-      try {
-        return await database.write((writer) => work(within(database, writer)))
-      } finally {
-        await database.close()
-      }
-    },
+    openForCommand,
+    alone: async (work) =>
+      closing(await openForCommand(), (database) =>
+        database.write((writer) => work(within(database, writer))),
+      ),
   }
 }
 
 /** @param connections that the server holds at most */
 export function postgresPlace(access: PostgresAccess, connections: number): DatabasePlace {
+  const name = 'the PostgreSQL database'
   // Loaded when there is one: its client takes memory that those with SQLite are spared.
   const postgres = () => import('./postgres.ts')
+  const openForCommand = async () => (await postgres()).openCommandPostgres(access)
+  const binding = async () => closing(await openForCommand(), bindingOf)
   return {
-    name: 'the PostgreSQL database',
+    name,
     async isNew() {
-      const { volume, begun } = await this.binding()
-      if (begun) throw unfinished('the PostgreSQL database')
+      const { volume, begun } = await binding()
+      if (begun) throw unfinished(name)
       return volume === undefined
     },
-    async binding() {
-      const { openCommandPostgres } = await postgres()
-      const database = await openCommandPostgres(access)
-      try {
-        return await bindingOf(database.read)
-      } finally {
-        await database.close()
-      }
-    },
+    binding,
     openForServer: async () => (await postgres()).openServerPostgres(access, connections),
-    openForCommand: async () => (await postgres()).openCommandPostgres(access),
+    openForCommand,
     async alone(work) {
-      const { openCommandPostgres, writeAlone } = await postgres()
-      const database = await openCommandPostgres(access)
-      try {
-        return await writeAlone(access, (writer) => work(within(database, writer)))
-      } finally {
-        await database.close()
-      }
+      const { writeAlone } = await postgres()
+      return closing(await openForCommand(), (database) =>
+        writeAlone(access, (writer) => work(within(database, writer))),
+      )
     },
   }
 }
 
-async function bindingOf(reader: Reader): Promise<Binding> {
-  if ((await schemaVersion(reader)) === undefined) return {}
-  const row = await reader
-    .selectFrom('meta')
-    .select('value')
-    .where('key', '=', VOLUME)
-    .executeTakeFirst()
-  const begun = await begunRows(reader)
-  return { ...(row && { volume: row.value }), ...(begun && { begun }) }
+/** Runs work on a database, and closes it whatever comes of that. */
+export async function closing<T>(
+  database: Database,
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
+  try {
+    return await work(database)
+  } finally {
+    await database.close()
+  }
+}
+
+async function bindingOf({ read }: Database): Promise<Binding> {
+  if ((await schemaVersion(read)) === undefined) return {}
+  const volume = await readMeta(read, VOLUME)
+  const begun = await begunRows(read)
+  return { ...(volume !== undefined && { volume }), ...(begun && { begun }) }
 }
 
 /** The same database as it is within a transaction. */

@@ -3,6 +3,7 @@ import { type Kysely, sql } from 'kysely'
 import pg from 'pg'
 import type { Database, Writer } from '../../core/database.ts'
 import { CoreError } from '../../core/errors.ts'
+import { putMeta } from '../../core/meta.ts'
 import type { Schema } from '../../core/schema.ts'
 import { DatabaseError } from './database-error.ts'
 import { migrate, SCHEMA_VERSION, schemaVersion } from './migrate.ts'
@@ -47,16 +48,8 @@ export async function openServerPostgres(
   }
   const database = openPostgres(access, connections)
   try {
-    const row = { key: 'started_at', value: String(Date.now()) }
-    await mendable(() =>
-      database.write((writer) =>
-        writer
-          .insertInto('meta')
-          .values(row)
-          .onConflict((conflict) => conflict.column('key').doUpdateSet(row))
-          .execute(),
-      ),
-    )
+    const startedAt = String(Date.now())
+    await mendable(() => database.write((writer) => putMeta(writer, 'started_at', startedAt)))
   } catch (error) {
     await database.close()
     throw error
@@ -117,8 +110,13 @@ export async function writeAlone<T>(
  *
  * @throws DatabaseError
  */
-export function postgresIsServed(access: PostgresAccess): Promise<boolean> {
-  return asking(access, isServed)
+export async function postgresIsServed(access: PostgresAccess): Promise<boolean> {
+  const pool = poolOver(access, { connections: 1 })
+  try {
+    return await mendable(() => isServed(pool))
+  } finally {
+    await pool.destroy()
+  }
 }
 
 async function isServed(pool: Kysely<Schema>): Promise<boolean> {
@@ -140,18 +138,6 @@ async function refuseBesideOlder(pool: Kysely<Schema>): Promise<void> {
   throw new DatabaseError(
     'servers of an older version work on the database: stop them all before this one changes its schema',
   )
-}
-
-async function asking<T>(
-  access: PostgresAccess,
-  ask: (pool: Kysely<Schema>) => Promise<T>,
-): Promise<T> {
-  const pool = poolOver(access, { connections: 1 })
-  try {
-    return await mendable(() => ask(pool))
-  } finally {
-    await pool.destroy()
-  }
 }
 
 async function hasTable(pool: Kysely<Schema>, name: keyof Schema): Promise<boolean> {
