@@ -7,10 +7,9 @@ import {
   type Finding,
   type FindingKind,
   type Findings,
-  inLanes,
   type OnProgress,
 } from './core/checks/findings.ts'
-import { createPartChecks, livingParts } from './core/checks/parts.ts'
+import { checkParts, createPartChecks, type PartRow } from './core/checks/parts.ts'
 import { checkBlobs, checkSealedColumns, checkSmallContent } from './core/checks/rows.ts'
 import { createCore } from './core/core.ts'
 import type { Database } from './core/database.ts'
@@ -344,10 +343,8 @@ async function checkObjects(
   findings: Findings,
 ): Promise<void> {
   const checks = createPartChecks(target, store, keyring)
-  for await (const page of livingParts(target)) {
-    const found = await inLanes(page, LANES, (row) => checks.check(row, checks.lookAtHeader))
-    for (const finding of found) if (finding) findings.add(finding)
-  }
+  const check = (row: PartRow) => checks.check(row, checks.lookAtHeader)
+  for await (const checked of checkParts(target, check)) checked.findings.forEach(findings.add)
 }
 
 /** Makes the names searchable that wait for the index. */
@@ -399,8 +396,6 @@ async function finish(
 }
 
 const STARTED_AT = 'started_at'
-/** Objects that are looked at at once. */
-const LANES = 8
 const NOTHING = { objects: 0, bytes: 0 }
 /** Turns of the index between two words about it. */
 const TURNS_TOLD = 20

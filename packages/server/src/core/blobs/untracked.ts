@@ -1,3 +1,4 @@
+import { inBatches } from '../batches.ts'
 import type { Clock } from '../clock.ts'
 import type { Database } from '../database.ts'
 import { forgetSilent } from '../processes/processes.ts'
@@ -99,19 +100,4 @@ export async function withoutRow(
     .execute()
   const tracked = new Set(rows.map(({ object }) => object))
   return entries.filter(({ name }) => !tracked.has(name))
-}
-
-/** @param size of all batches but the last, which may be smaller */
-export async function* inBatches<T>(
-  source: AsyncIterable<T> | Iterable<T>,
-  size: number,
-): AsyncGenerator<T[]> {
-  let batch: T[] = []
-  for await (const entry of source) {
-    batch.push(entry)
-    if (batch.length < size) continue
-    yield batch
-    batch = []
-  }
-  if (batch.length > 0) yield batch
 }

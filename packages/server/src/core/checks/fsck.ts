@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { inLanes } from '../batches.ts'
 import { type Blobs, isToRemove } from '../blobs/blobs.ts'
 import {
   type BlobStore,
@@ -12,17 +13,17 @@ import type { Database } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import {
+  type Checked,
   createFindings,
   type Finding,
   type FindingKind,
   type Findings,
-  inLanes,
   type OnProgress,
 } from './findings.ts'
 import { isSettledBefore, sizeOf } from './gc.ts'
 import { findDangling, findUnlinked, trashUnlinked } from './links.ts'
-import { createPartChecks, livingParts, type PartRow } from './parts.ts'
-import { type Checked, checkBlobs, checkSealedColumns, checkSmallContent } from './rows.ts'
+import { checkParts, createPartChecks, type PartRow } from './parts.ts'
+import { checkBlobs, checkSealedColumns, checkSmallContent } from './rows.ts'
 import { damagedParts, type ScrubSummary, scrubSummary } from './scrub-state.ts'
 import { checkTotals } from './totals.ts'
 
@@ -92,7 +93,7 @@ export async function fsck(parts: FsckParts, options: FsckOptions): Promise<Fsck
     named: new Set(),
   }
   for (const text of await database.check()) run.findings.add({ kind: 'database', text })
-  const objects = await checkParts(run)
+  const objects = await checkObjects(run)
   const deleting = await checkRows(run)
   await checkLinks(run)
   for await (const finding of checkTotals(database, options.repair)) run.findings.add(finding)
@@ -145,7 +146,7 @@ async function countOf(
 }
 
 /** Every part against its object; answers how many. */
-async function checkParts(run: Run): Promise<number> {
+async function checkObjects(run: Run): Promise<number> {
   const { database, findings, repair, onProgress } = run
   const checks = createPartChecks(database, run.store, run.keyring)
 
@@ -155,9 +156,9 @@ async function checkParts(run: Run): Promise<number> {
   }
 
   let done = 0
-  for await (const page of livingParts(database)) {
-    for (const finding of await inLanes(page, LANES, check)) if (finding) findings.add(finding)
-    done += page.length
+  for await (const checked of checkParts(database, check)) {
+    checked.findings.forEach(findings.add)
+    done += checked.rows
     onProgress?.('objects', done, run.rows.parts)
   }
   run.checked += done

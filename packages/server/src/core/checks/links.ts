@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type RawBuilder, sql } from 'kysely'
+import { pages } from '../batches.ts'
 import { partName } from '../blobs/blobs.ts'
 import { hasNoLink, LINKING_TABLES } from '../blobs/links.ts'
 import { createPart } from '../blobs/parts.ts'
@@ -7,7 +8,7 @@ import type { BlobStore } from '../blobs/store.ts'
 import type { Database } from '../database.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedBytes } from '../keys/sealed-column.ts'
-import { type Finding, pages } from './findings.ts'
+import type { Finding } from './findings.ts'
 import { isIntegrity } from './parts.ts'
 
 const PAGE = 500

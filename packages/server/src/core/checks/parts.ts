@@ -1,3 +1,5 @@
+import { type RawBuilder, sql } from 'kysely'
+import { inLanes, pages } from '../batches.ts'
 import { storedPart } from '../blobs/blobs.ts'
 import { checkPart, readPart, type StoredPart } from '../blobs/parts.ts'
 import { type BlobStore, QUARANTINE_FOLDER, TRASH_FOLDER } from '../blobs/store.ts'
@@ -7,30 +9,54 @@ import type { Keyring } from '../keys/keyring.ts'
 import { epochInside, sealedJson } from '../keys/sealed-column.ts'
 import { free } from '../memory.ts'
 import type { PartSeal, Row } from '../schema.ts'
-import { type Finding, pages } from './findings.ts'
-import { behind } from './scrub-state.ts'
+import type { Checked, Finding } from './findings.ts'
 
 /** Reads and repairs beside a running server may find another object each time; damage stays. */
 const MOST_LOOKS = 5
-/** Rows that are read at once. */
+/** Rows that are read at once, and objects opened at once. */
 const PAGE = 256
+const LANES = 8
 
 export type PartRow = Row<'blob_part'>
 
-/** Parts of blobs that are not being deleted, in the order of blobs, some at a time. */
-export function livingParts({ read }: Database): AsyncGenerator<PartRow[]> {
-  return pages<PartRow>(PAGE, (last) =>
-    read
-      .selectFrom('blob_part')
-      .innerJoin('blob', 'blob.id', 'blob_part.blob_id')
-      .selectAll('blob_part')
-      .where('blob.state', '<>', 'deleting')
-      .where(behind('blob_part', last))
-      .orderBy('blob_part.blob_id')
-      .orderBy('blob_part.number')
-      .limit(PAGE)
-      .execute(),
-  )
+/** Parts of blobs, or what is remembered of them. */
+type PartTable = 'blob_part' | 'scrub_finding'
+/** By which both are ordered. */
+type PartKey = Pick<PartRow, 'blob_id' | 'number'>
+
+/** Rows behind one in the order of blobs and numbers. */
+export function behind(
+  table: PartTable,
+  last: PartKey = { blob_id: '', number: 0 },
+): RawBuilder<boolean> {
+  const place = sql`${sql.ref(`${table}.blob_id`)}, ${sql.ref(`${table}.number`)}`
+  return sql<boolean>`(${place}) > (${last.blob_id}, ${last.number})`
+}
+
+/** Rows of blobs that are not being deleted, in the order of blobs and numbers, some at a time. */
+export function livingRows<Table extends PartTable>(
+  { read }: Database,
+  table: Table,
+): AsyncGenerator<Row<Table>[]> {
+  const name = sql.table(table)
+  return pages<Row<Table>>(PAGE, async (last) => {
+    const { rows } = await sql<Row<Table>>`
+      select ${name}.* from ${name} join blob on blob.id = ${name}.blob_id
+        where blob.state <> 'deleting' and ${behind(table, last as PartKey | undefined)}
+        order by ${name}.blob_id, ${name}.number limit ${PAGE}`.execute(read)
+    return rows
+  })
+}
+
+/** All parts of such blobs, some of them looked at at once. */
+export async function* checkParts(
+  database: Database,
+  check: (row: PartRow) => Promise<Finding | undefined>,
+): AsyncGenerator<Checked> {
+  for await (const page of livingRows(database, 'blob_part')) {
+    const found = await inLanes(page, LANES, check)
+    yield { rows: page.length, findings: found.filter((finding) => finding !== undefined) }
+  }
 }
 
 /** Looks at the object of a part and throws what is wrong with it. */

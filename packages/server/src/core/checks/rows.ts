@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { pages } from '../batches.ts'
 import { requireLink } from '../blobs/links.ts'
 import type { Database } from '../database.ts'
 import type { Keyring } from '../keys/keyring.ts'
@@ -10,7 +11,7 @@ import {
   sealedValues,
 } from '../keys/sealed-tables.ts'
 import type { BlobLink, BlobSeal, BlobTable, Sealed } from '../schema.ts'
-import { type Finding, pages } from './findings.ts'
+import type { Checked, Finding } from './findings.ts'
 import { isIntegrity, wrongColumn } from './parts.ts'
 
 const PAGE = 500
@@ -57,16 +58,6 @@ export async function* checkBlobs(database: Database, keyring: Keyring): AsyncGe
     const deleting = page.filter(({ state }) => state === 'deleting').map(({ id }) => id)
     yield { rows: page.length, findings: page.map(check).filter(isFinding), deleting }
   }
-}
-
-/** What was looked at, and what is wrong with it. */
-export interface Checked {
-  readonly rows: number
-  readonly findings: Finding[]
-  /** Blobs that are being removed. */
-  readonly deleting?: string[]
-  /** Blobs that rows were sealed for which link to others now. */
-  readonly named?: string[]
 }
 
 async function sightBlobs(database: Database, after: string | undefined): Promise<BlobSight[]> {

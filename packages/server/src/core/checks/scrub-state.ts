@@ -1,8 +1,8 @@
-import { type RawBuilder, sql } from 'kysely'
+import { pages } from '../batches.ts'
 import type { Database, Reader, Writer } from '../database.ts'
 import { putMeta, readMeta } from '../meta.ts'
 import type { Row } from '../schema.ts'
-import { pages } from './findings.ts'
+import { behind } from './parts.ts'
 
 const KEY = 'scrub'
 const PAGE = 256
@@ -54,15 +54,6 @@ export async function scrubSummary({ read }: Database): Promise<ScrubSummary> {
     finishedAt: state?.finishedAt ?? null,
     isUnfinished: state?.position != null,
   }
-}
-
-/** Rows behind one in the order of blobs and numbers. */
-export function behind(
-  table: 'blob_part' | 'scrub_finding',
-  last: { blob_id: string; number: number } = { blob_id: '', number: 0 },
-): RawBuilder<boolean> {
-  const place = sql`${sql.ref(`${table}.blob_id`)}, ${sql.ref(`${table}.number`)}`
-  return sql<boolean>`(${place}) > (${last.blob_id}, ${last.number})`
 }
 
 /** Parts that scrubs could not open and that are still there, in the order of blobs. */

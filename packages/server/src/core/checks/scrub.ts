@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
+import { pages } from '../batches.ts'
 import { readPart } from '../blobs/parts.ts'
 import type { BlobStore } from '../blobs/store.ts'
 import type { Clock } from '../clock.ts'
@@ -8,17 +9,10 @@ import type { Keyring } from '../keys/keyring.ts'
 import { sealedBytes } from '../keys/sealed-column.ts'
 import { free } from '../memory.ts'
 import type { Row } from '../schema.ts'
-import {
-  createFindings,
-  type Finding,
-  type FindingKind,
-  type OnProgress,
-  pages,
-} from './findings.ts'
-import { createPartChecks, type Look } from './parts.ts'
+import { createFindings, type Finding, type FindingKind, type OnProgress } from './findings.ts'
+import { behind, createPartChecks, type Look, livingRows } from './parts.ts'
 import { wrongSmallContent } from './rows.ts'
 import {
-  behind,
   readScrubState,
   type ScrubPosition,
   type ScrubState,
@@ -371,18 +365,7 @@ async function forgetGone(database: Database): Promise<void> {
 async function reportOf(database: Database, lease: Lease, most: number): Promise<ScrubReport> {
   const { state, resumed } = lease
   const findings = createFindings(most)
-  for await (const page of pages<Row<'scrub_finding'>>(PAGE, (last) =>
-    database.read
-      .selectFrom('scrub_finding')
-      .innerJoin('blob', 'blob.id', 'scrub_finding.blob_id')
-      .selectAll('scrub_finding')
-      .where('blob.state', '<>', 'deleting')
-      .where(behind('scrub_finding', last))
-      .orderBy('scrub_finding.blob_id')
-      .orderBy('scrub_finding.number')
-      .limit(PAGE)
-      .execute(),
-  )) {
+  for await (const page of livingRows(database, 'scrub_finding')) {
     for (const row of page) findings.add(rememberedFinding(row))
   }
   return {

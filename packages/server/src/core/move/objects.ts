@@ -1,9 +1,10 @@
+import { inBatches, inLanes } from '../batches.ts'
 import { BLOB_FOLDER } from '../blobs/blobs.ts'
 import { checkPart, largestPart, readPart, type StoredPart } from '../blobs/parts.ts'
 import type { BlobStore, ObjectReader } from '../blobs/store.ts'
-import { inBatches, withoutRow } from '../blobs/untracked.ts'
-import { type Findings, inLanes, type OnProgress } from '../checks/findings.ts'
-import { createPartChecks, livingParts, type PartRow } from '../checks/parts.ts'
+import { withoutRow } from '../blobs/untracked.ts'
+import type { Findings, OnProgress } from '../checks/findings.ts'
+import { createPartChecks, livingRows, type PartRow } from '../checks/parts.ts'
 import type { Database, Reader } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import { failpoint } from '../failpoints.ts'
@@ -219,7 +220,7 @@ export async function moveObjects(stores: Stores, options: MoveOptions): Promise
   let isAtEnd = true
   let last: PartRow | undefined
   try {
-    for await (const page of livingParts(source)) {
+    for await (const page of livingRows(source, 'blob_part')) {
       for await (const few of inBatches(page, GROUP)) {
         await inLanes(few, LANES, move)
         last = few.at(-1) as PartRow

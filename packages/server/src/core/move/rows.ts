@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { sql } from 'kysely'
-import { type OnProgress, pages } from '../checks/findings.ts'
+import { pages } from '../batches.ts'
+import type { OnProgress } from '../checks/findings.ts'
 import { type Database, NUMBERED_TABLES, type Reader, type Writer } from '../database.ts'
 import { failpoint } from '../failpoints.ts'
 import { MOVED_TABLES, type MovedTable } from './tables.ts'
