@@ -527,7 +527,7 @@ describe('fsck', { concurrency: 4 }, () => {
     try {
       assert.equal(command.served, true)
       const options = { served: true, grace: DAY_MS, repair: true, most: 1000, settle: 500 }
-      for (let run = 0; run < 8; run += 1) {
+      for (let run = 0; run < 8 || changes <= 10; run += 1) {
         const { findings, stopped } = await command.core.checks.fsck(options)
         assert.deepEqual({ findings, stopped }, { findings: [], stopped: false })
       }
@@ -536,7 +536,6 @@ describe('fsck', { concurrency: 4 }, () => {
       await changing
       await command.close()
     }
-    assert.ok(changes > 10, `${changes} changes`)
     assert.deepEqual(await findingsOf(store), [])
   })
 
