@@ -8,30 +8,17 @@
  * that have no bytes, which lists never look at. `--json` prints the figures for programs;
  * `--files=100000` takes another number for a million.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { availableParallelism, loadavg, tmpdir } from 'node:os'
+import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { setTimeout as delay } from 'node:timers/promises'
+import { type ServerProcess, startServerProcess } from '../e2e/processes.ts'
 import { type Config, loadConfig } from '../packages/server/src/config.ts'
-import { accountFileColumn } from '../packages/server/src/core/account-files/files.ts'
-import { createNameSearch } from '../packages/server/src/core/account-files/name-search.ts'
-import type { Writer } from '../packages/server/src/core/database.ts'
-import { type Keyring, openKeyring } from '../packages/server/src/core/keys/keyring.ts'
-import { sealedJson } from '../packages/server/src/core/keys/sealed-column.ts'
-import { openForServer } from '../packages/server/src/open.ts'
-import { openDiskStore } from '../packages/server/src/store/blobs/disk.ts'
-import { kyselyOver } from '../packages/server/src/store/database/node-sqlite.ts'
-import { sqliteNameIndex } from '../packages/server/src/store/database/sqlite-name-index.ts'
-import { folderPaths } from '../packages/server/src/store/folder.ts'
-import { readRootKey } from '../packages/server/src/store/root-key.ts'
+import { type Scope, testFolder } from '../packages/server/test/helpers/cleanup.ts'
+import { nameOf } from './file-names.ts'
+import { type Account, createAccounts, openFiller } from './filler.ts'
+import { inScope } from './scope.ts'
 
 const FEW = 10_000
 const MANY = option('files') ?? 1_000_000
-const ROWS_PER_TRANSACTION = 20_000
 const REACH = 1.5
 
 /** Rounds that are run and forgotten, until code is compiled and pages are in memory. */
@@ -39,36 +26,11 @@ const WARM_UP = 10
 const ROUNDS = 60
 /** Of what is linear: each takes seconds with a million files. */
 const SLOW_ROUNDS = 3
-const START_DEADLINE_MS = 60_000
-/** A start is over when the first answer came; asked so often. */
-const POLL_MS = 5
 
 /** Every hundredth part of these is in the names of one account: 100 of them, however many files. */
 const HITS = 100
 
-/** What file `index` is called, but for what is planted for searches. */
-function nameOf(index: number): string {
-  const kind = ['invoice', 'contract', 'report'][index % 3]
-  const day = String((index % 28) + 1).padStart(2, '0')
-  const month = String((Math.floor(index / 28) % 12) + 1).padStart(2, '0')
-  const client = `${syllables(index * 7919)} ${syllables(index * 104_729 + 17)}`
-  const number = String((index * 2741) % 1_000_000).padStart(6, '0')
-  return `${kind} 2026-${month}-${day} ${client} ${number}.pdf`
-}
-
-const CONSONANTS = 'bdfgklmnprstv'
-const VOWELS = 'aeiou'
-
-/** A word of three syllables, the same for the same number. */
-function syllables(seed: number): string {
-  let word = ''
-  for (let left = Math.abs(seed) + 1, count = 0; count < 3; count += 1) {
-    word += `${CONSONANTS[left % 13]}${VOWELS[Math.floor(left / 13) % 5]}`
-    left = Math.floor(left / 65) + 31
-  }
-  return word
-}
-
+/** What file `index` is called: what is planted for searches stands before its name. */
 function plantedName(index: number, count: number): string {
   const name = nameOf(index)
   if (index === Math.floor(count / 2)) return `zebrafish ${name}`
@@ -112,110 +74,32 @@ const CASES: readonly Case[] = [
   { name: 'keyword of 1 letter', query: 'keyword=z', linear: true },
 ]
 
-interface Account {
+interface Asked extends Account {
   readonly files: number
-  readonly ownerId: string
-  readonly token: string
 }
 
 /** A store with two people in it. */
-async function prepare(config: Config): Promise<[Account, Account]> {
-  const opened = await openForServer(config, Date.now, (error) => {
-    throw error
-  })
-  async function account(name: string, files: number): Promise<Account> {
-    const email = `${name}@example.com`
-    const { id } = await opened.core.identities.createPerson({ email, name })
-    const { token } = await opened.core.tokens.create(id, 'bench')
-    return { files, ownerId: id, token }
+async function prepare(config: Config): Promise<[Asked, Asked]> {
+  const [few, many] = (await createAccounts(config, ['few', 'many'])) as [Account, Account]
+  return [
+    { ...few, files: FEW },
+    { ...many, files: MANY },
+  ]
+}
+
+async function fill(config: Config, accounts: readonly Asked[]): Promise<void> {
+  const filler = await openFiller(config)
+  for (const { ownerId, files } of accounts) {
+    const began = Date.now() - files * 1000
+    await filler.fill(ownerId, 0, files, (index) => ({
+      name: plantedName(index, files),
+      size: sizeOf(index),
+      createdAt: began + index * 1000,
+      // As many in the trash as are planted: they are few in any account, since they go after a month.
+      isTrashed: index % Math.floor(files / HITS) === 3,
+    }))
   }
-  const accounts: [Account, Account] = [await account('few', FEW), await account('many', MANY)]
-  await opened.close()
-  return accounts
-}
-
-async function fill(config: Config, accounts: readonly Account[]): Promise<void> {
-  const root = await readRootKey(config.rootKeyFile, config.data)
-  if (!root) throw new Error('the root key is gone')
-  const keyring = await openKeyring(await openDiskStore(config.data), root)
-  const database = new DatabaseSync(folderPaths(config.data).database)
-  database.exec('pragma synchronous = off; pragma cache_size = -400000')
-  for (const account of accounts) await fillAccount(database, keyring, account)
-  // As the server's job does it every hour.
-  const writer = await writerOver(database)
-  for (let first = true; await sqliteNameIndex.tidy(writer, first); first = false);
-  database.exec('pragma wal_checkpoint(truncate)')
-  database.close()
-}
-
-/** Without a transaction of its own: those here are larger. */
-async function writerOver(database: DatabaseSync): Promise<Writer> {
-  return (await kyselyOver(database)) as unknown as Writer
-}
-
-/** Inserts as `accountFiles.create` does, and the names into the index. */
-async function fillAccount(
-  database: DatabaseSync,
-  keyring: Keyring,
-  { ownerId, files }: Account,
-): Promise<void> {
-  const column = accountFileColumn(keyring)
-  const search = createNameSearch(keyring, sqliteNameIndex)
-  const writer = await writerOver(database)
-  const insert = statements(database)
-  const began = Date.now() - files * 1000
-  const categoryId = randomUUID()
-  const category = sealedJson(keyring, 'category').seal(categoryId, ownerId, { name: 'Uploads' })
-  insert.category.run(categoryId, ownerId, category, began)
-
-  let bytes = 0
-  let trashed = 0
-  for (let index = 0; index < files; index += 1) {
-    if (index % ROWS_PER_TRANSACTION === 0) database.exec('begin immediate')
-    const fullName = plantedName(index, files)
-    const id = randomUUID()
-    const size = sizeOf(index)
-    const createdAt = began + index * 1000
-    // As many in the trash as are planted: they are few in any account, since they go after a month.
-    const isTrashed = index % Math.floor(files / HITS) === 3
-    const blobId = isTrashed ? null : randomUUID()
-    if (blobId) insert.blob.run(blobId, size, createdAt)
-    const text = { fullName, givenName: fullName, type: 'application/pdf' }
-    const sealed = column.seal(id, ownerId, text)
-    const trashedAt = isTrashed ? Date.now() : null
-    const { lastInsertRowid } = insert.file.run(
-      ...[id, ownerId, categoryId, blobId, size, size + 200 + 16 * Math.ceil(size / 65_536)],
-      ...[sealed, createdAt, trashedAt],
-    )
-    await search.put(writer, ownerId, Number(lastInsertRowid), fullName)
-    if (isTrashed) trashed += 1
-    else bytes += size
-    if (index % ROWS_PER_TRANSACTION === ROWS_PER_TRANSACTION - 1 || index === files - 1) {
-      database.exec('commit')
-    }
-  }
-  insert.usage.run(ownerId, files, trashed, bytes)
-}
-
-function statements(database: DatabaseSync): Record<string, StatementSync> & {
-  category: StatementSync
-  blob: StatementSync
-  file: StatementSync
-  usage: StatementSync
-} {
-  return {
-    category: database.prepare('insert into category values (?, ?, ?, ?)'),
-    blob: database.prepare(
-      `insert into blob (id, state, size, created_at) values (?, 'stored', ?, ?)`,
-    ),
-    file: database.prepare(
-      `insert into account_file (id, owner_id, category_id, blob_id, disk, size, encrypted_size,
-        sealed, created_at, trashed_at) values (?, ?, ?, ?, 'local', ?, ?, ?, ?, ?)`,
-    ),
-    usage: database.prepare(
-      'insert into account_usage (owner_id, files, trashed, bytes) values (?, ?, ?, ?)',
-    ),
-  }
+  await filler.close()
 }
 
 /** From a few bytes to some MiB, in no order. */
@@ -223,44 +107,19 @@ function sizeOf(index: number): number {
   return (index * 2_654_435_761) % 4_000_037
 }
 
-interface Running {
-  readonly process: ChildProcess
-  readonly url: string
-  /** From the start of the process to its first answer. */
-  readonly startMs: number
-}
-
-async function start(folder: string, port: number): Promise<Running> {
-  const main = new URL('../packages/server/src/main.ts', import.meta.url)
+/** A server as `npm start` starts it, and how long it took until it was ready. */
+async function start(scope: Scope, folder: string): Promise<{ server: ServerProcess; ms: number }> {
   const began = performance.now()
-  const server = spawn(process.execPath, [main.pathname], {
-    env: {
-      HOLDFAST_DATA: join(folder, 'data'),
-      HOLDFAST_PORT: String(port),
-      HOLDFAST_API_RATE_LIMIT: '0',
-      HOLDFAST_LOG_LEVEL: 'silent',
-    },
-    stdio: ['ignore', 'ignore', 'inherit'],
+  const server = await startServerProcess(scope, {
+    HOLDFAST_DATA: join(folder, 'data'),
+    HOLDFAST_API_RATE_LIMIT: '0',
+    HOLDFAST_LOG_LEVEL: 'silent',
   })
-  const url = `http://127.0.0.1:${port}`
-  for (;;) {
-    const ready = await fetch(`${url}/health/ready`).catch(() => undefined)
-    if (ready?.ok) return { process: server, url, startMs: performance.now() - began }
-    if (server.exitCode !== null || performance.now() - began > START_DEADLINE_MS) {
-      throw new Error('the server does not start')
-    }
-    await delay(POLL_MS)
-  }
-}
-
-async function stop({ process: server }: Running): Promise<void> {
-  const exited = once(server, 'exit')
-  server.kill('SIGTERM')
-  await exited
+  return { server, ms: performance.now() - began }
 }
 
 /** Milliseconds until the last byte of a page of 100 is here. */
-async function ask(url: string, { token }: Account, query: string): Promise<number> {
+async function ask(url: string, { token }: Asked, query: string): Promise<number> {
   const began = performance.now()
   const response = await fetch(`${url}/api/files?${['per_page=100', query].join('&')}`, {
     headers: { authorization: `Bearer ${token}` },
@@ -285,7 +144,7 @@ interface Result {
   readonly linear: boolean
 }
 
-async function measure(url: string, accounts: readonly [Account, Account]): Promise<Result[]> {
+async function measure(url: string, accounts: readonly [Asked, Asked]): Promise<Result[]> {
   const times = new Map(CASES.map((one) => [one, [[], []] as [number[], number[]]]))
   async function round(cases: readonly Case[], counts: boolean): Promise<void> {
     for (const one of cases) {
@@ -338,25 +197,21 @@ function print(results: readonly Result[]): void {
 }
 
 async function main(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-bench-'))
-  try {
+  await inScope(async (scope) => {
+    const folder = await testFolder(scope)
     const before = machine()
     const config = loadConfig({ HOLDFAST_DATA: join(folder, 'data') })
-    const port = 20_000 + (process.pid % 20_000)
     const accounts = await prepare(config)
-    const emptyStart = await startOnce(folder, port)
+    const empty = await start(scope, folder)
+    await empty.server.stop()
     const began = performance.now()
     await fill(config, accounts)
     const fillSeconds = (performance.now() - began) / 1000
 
-    const server = await start(folder, port)
-    let results: Result[]
-    try {
-      results = await measure(server.url, accounts)
-    } finally {
-      await stop(server)
-    }
-    const starts = { emptyMs: emptyStart, fullMs: server.startMs }
+    const full = await start(scope, folder)
+    const results = await measure(full.server.address, accounts)
+    await full.server.stop()
+    const starts = { emptyMs: empty.ms, fullMs: full.ms }
     const figures = { ...before, loadAfter: machine().load, fillSeconds, starts, results }
     if (process.argv.includes('--json')) {
       console.log(JSON.stringify(figures))
@@ -369,15 +224,7 @@ async function main(): Promise<void> {
       `start until ready: ${starts.emptyMs.toFixed(0)} ms empty, ${starts.fullMs.toFixed(0)} ms full`,
     )
     print(results)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-}
-
-async function startOnce(folder: string, port: number): Promise<number> {
-  const server = await start(folder, port)
-  await stop(server)
-  return server.startMs
+  })
 }
 
 await main()

@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import sharp from 'sharp'
 import { address, type CompanyPlace, startCompanyPlace } from '../e2e/company-place.ts'
 import { fileForm, type Resource } from '../packages/server/test/helpers/companies.ts'
+import { inScope } from './scope.ts'
 
 const WARM_UP = 5
 const SINGLE = 30
@@ -105,12 +106,11 @@ async function measure(place: CompanyPlace) {
 }
 
 async function main(): Promise<void> {
-  const steps: (() => unknown)[] = []
-  const lifetime = { after: (step: () => unknown) => steps.push(step) }
-  const place = await startCompanyPlace(lifetime as never, { HOLDFAST_LOG_LEVEL: 'warn' })
-  try {
+  await inScope(async (scope) => {
+    const place = await startCompanyPlace(scope, { HOLDFAST_LOG_LEVEL: 'warn' })
     const before = loadavg()[0] ?? 0
     const figures = await measure(place)
+    await place.server.stop()
     if (process.argv.includes('--json')) {
       console.log(JSON.stringify({ node: process.version, load: before, ...figures }))
       return
@@ -129,10 +129,7 @@ async function main(): Promise<void> {
     console.log(
       `metadata meanwhile: p50 ${ms(busyMs.p50)}, p99 ${ms(busyMs.p99)}, ${ratio.toFixed(1)} × idle: ${verdict(ratio < MOST_RATIO)}`,
     )
-  } finally {
-    await place.server.stop()
-    for (const step of steps.reverse()) await step()
-  }
+  })
 }
 
 await main()

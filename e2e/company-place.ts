@@ -1,6 +1,5 @@
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
-import { testFolder } from '../packages/server/test/helpers/cleanup.ts'
+import { type Scope, testFolder } from '../packages/server/test/helpers/cleanup.ts'
 import { bearer, fileForm, filesPath } from '../packages/server/test/helpers/companies.ts'
 import { holdfastJson, type ServerProcess, type Settings, startServerProcess } from './processes.ts'
 
@@ -16,10 +15,7 @@ export interface CompanyPlace {
 }
 
 /** Starts a server on a fresh folder, and makes a company with one member. */
-export async function startCompanyPlace(
-  t: TestContext,
-  given: Settings = {},
-): Promise<CompanyPlace> {
+export async function startCompanyPlace(t: Scope, given: Settings = {}): Promise<CompanyPlace> {
   const data = join(await testFolder(t), 'data')
   const settings: Settings = { HOLDFAST_DATA: data, HOLDFAST_PORT: '0', ...given }
   const server = await startServerProcess(t, settings)

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { partOf } from '../../faults/page.ts'
+import { median } from '../figures.ts'
 import { chart } from './chart.ts'
 
 /** What one run of a case measured. */
@@ -108,13 +109,6 @@ function medians(samples: readonly Sample[]): Sample {
   const keys = ['rate', 'requests', 'p50', 'p99', 'cpu', 'peak', 'collections'] as const
   const entries = keys.map((key) => [key, median(samples.map((sample) => sample[key]))])
   return Object.fromEntries(entries)
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = Math.floor(sorted.length / 2)
-  const [upper = Number.NaN, lower = upper] = [sorted[middle], sorted[middle - 1]]
-  return sorted.length % 2 === 1 ? upper : (upper + lower) / 2
 }
 
 function round(value: number): string {
