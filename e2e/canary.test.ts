@@ -26,6 +26,7 @@ import {
 } from '../packages/server/test/helpers/writings.ts'
 import { film, flatText } from './preview-files.ts'
 import {
+  createSession,
   holdfast,
   holdfastJson,
   holdfastReading,
@@ -170,13 +171,11 @@ async function createClients(run: Run): Promise<Clients> {
   const { token } = await json<{ token: string }>(
     ...['token', 'create', '--email', EMAIL, '--name', WORDS.tokenName],
   )
-  const signedIn = await json<Record<string, string>>('session', 'create', '--email', EMAIL)
+  const signedIn = await createSession(settings, EMAIL)
+  const { headers: session, accessToken, csrfToken } = signedIn
   const refused = await holdfast(settings, 'user', 'create', '--email', EMAIL, '--name', 'again')
   assert.equal(refused.code, 1)
-  const accessToken = String(signedIn.accesstoken)
-  const csrf = String(signedIn.csrf_token)
-  secrets.push(token, app.token, accessToken, csrf)
-  const session = { cookie: `accesstoken=${accessToken}; tokentype=bearer`, 'x-csrf-token': csrf }
+  secrets.push(token, app.token, accessToken, csrfToken)
   const box = await ask<{ id: string }>(run, 'POST', '/boxes', session, {
     title: WORDS.box,
     public_key: `${WORDS.fingerprint}0`,
@@ -190,7 +189,7 @@ async function createClients(run: Run): Promise<Clients> {
     account: { authorization: `Bearer ${token}` },
     application: { authorization: `Bearer ${app.token}` },
     session,
-    identityId: String(signedIn.identity_id),
+    identityId: signedIn.id,
     companyId,
     boxId: box.id,
   }

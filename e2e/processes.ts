@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Scope } from '../packages/server/test/helpers/cleanup.ts'
+import type { SignedIn } from '../packages/server/test/helpers/server.ts'
 
 /** The root of the checkout. */
 export const ROOT = fileURLToPath(new URL('../', import.meta.url))
@@ -66,6 +67,19 @@ export async function holdfastJson<T>(settings: Settings, ...words: string[]): P
   const { code, stdout, stderr } = await holdfast(settings, ...words, '--json')
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' }, words.join(' '))
   return oneObject<T>(stdout)
+}
+
+/** Signs somebody in on the command line (`session create`). */
+export async function createSession(settings: Settings, email: string): Promise<SignedIn> {
+  const made = await holdfastJson<{
+    identity_id: string
+    accesstoken: string
+    tokentype: string
+    csrf_token: string
+  }>(settings, 'session', 'create', '--email', email)
+  const { identity_id: id, accesstoken: accessToken, csrf_token: csrfToken } = made
+  const cookie = `accesstoken=${accessToken}; tokentype=${made.tokentype}`
+  return { id, email, accessToken, csrfToken, headers: { cookie, 'x-csrf-token': csrfToken } }
 }
 
 /** The JSON object that is all of a command's output. */

@@ -5,7 +5,13 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { testFolder } from '../packages/server/test/helpers/cleanup.ts'
 import { PUBLIC_KEY, uploadForm } from '../packages/server/test/helpers/server.ts'
-import { holdfastJson, type ServerProcess, type Settings, startServerProcess } from './processes.ts'
+import {
+  createSession,
+  holdfastJson,
+  type ServerProcess,
+  type Settings,
+  startServerProcess,
+} from './processes.ts'
 
 export { PUBLIC_KEY } from '../packages/server/test/helpers/server.ts'
 export type { Settings } from './processes.ts'
@@ -30,14 +36,7 @@ export async function startPlace(t: TestContext, given: Settings = {}): Promise<
   const server = await startServerProcess(t, settings)
   const email = 'ann@example.com'
   await holdfastJson(settings, 'user', 'create', '--email', email, '--name', 'Ann Example')
-  const session = await holdfastJson<Record<string, string>>(
-    settings,
-    ...['session', 'create', '--email', email],
-  )
-  const headers = {
-    cookie: `accesstoken=${session.accesstoken}; tokentype=${session.tokentype}`,
-    'x-csrf-token': String(session.csrf_token),
-  }
+  const { headers } = await createSession(settings, email)
   const box = await answer<{ id: string }>(201, `${server.address}/boxes`, {
     method: 'POST',
     headers: { ...headers, 'content-type': 'application/json' },

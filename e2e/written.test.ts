@@ -3,14 +3,13 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Config, loadConfig } from '../packages/server/src/config.ts'
-import { csrfTokenOf } from '../packages/server/src/core/secrets.ts'
 import { testFolder } from '../packages/server/test/helpers/cleanup.ts'
 import { svg } from '../packages/server/test/helpers/pictures.ts'
 import { databaseSettings, onPostgres } from '../packages/server/test/helpers/postgres.ts'
 import { uploadForm } from '../packages/server/test/helpers/server.ts'
 import { filesBelow, rowsOf } from '../packages/server/test/helpers/store.ts'
 import { createFinder, isIn, writingsOf } from '../packages/server/test/helpers/writings.ts'
-import { holdfastJson, startServerProcess } from './processes.ts'
+import { createSession, holdfastJson, startServerProcess } from './processes.ts'
 
 /**
  * Words that stand in everything a person writes or names. None must be readable where the data lie:
@@ -157,18 +156,7 @@ async function fillStore(address: string, settings: Record<string, string>): Pro
     '--name',
     MARKERS.tokenName,
   )
-  const session = await holdfastJson<{ identity_id: string; accesstoken: string }>(
-    settings,
-    'session',
-    'create',
-    '--email',
-    email,
-  )
-  const csrf = csrfTokenOf(session.accesstoken)
-  const headers = {
-    cookie: `accesstoken=${session.accesstoken}; tokentype=bearer`,
-    'x-csrf-token': csrf,
-  }
+  const { id, headers, accessToken, csrfToken } = await createSession(settings, email)
 
   async function send(method: string, path: string, body: unknown): Promise<{ id: string }> {
     const form = body instanceof FormData
@@ -204,7 +192,7 @@ async function fillStore(address: string, settings: Record<string, string>): Pro
   const large = Buffer.from(`${MARKERS.large} `.repeat(20_000))
   await send('POST', files, uploadForm(small, message))
   await send('POST', files, uploadForm(large, message))
-  await savedFile(send, session.identity_id, large)
+  await savedFile(send, id, large)
   await fetch(`${address}/boxes?title=${person}`, { headers }).then((answer) =>
     answer.arrayBuffer(),
   )
@@ -214,7 +202,7 @@ async function fillStore(address: string, settings: Record<string, string>): Pro
     await accountFile(address, bearer, large)
   }
   await companyFile(address, company.company_id, app.token)
-  return [app.token, token.token, session.accesstoken, csrf]
+  return [app.token, token.token, accessToken, csrfToken]
 }
 
 /** Uploads a file into the account of a token's owner, and searches for it. */

@@ -6,6 +6,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startNginx } from '../e2e/nginx.ts'
 import {
+  createSession,
   eventually,
   holdfast,
   holdfastJson,
@@ -236,13 +237,9 @@ function pairs(ceph: Ceph): void {
   it('know each other’s sessions, tokens and files, and that they ended', async (t) => {
     const pair = await startPair(t, ceph)
     const { one, other, settings, email } = pair
-    const session = await holdfastJson<Record<string, string>>(
-      settings,
-      ...['session', 'create', '--email', email],
-    )
-    const headers = {
-      cookie: `accesstoken=${session.accesstoken}; tokentype=${session.tokentype}`,
-      'x-csrf-token': String(session.csrf_token),
+    const session = await createSession(settings, email)
+    const headers: Record<string, string> = {
+      ...session.headers,
       'content-type': 'application/json',
     }
     const body = JSON.stringify({ title: 'A box', public_key: PUBLIC_KEY })
@@ -587,10 +584,6 @@ async function serverIds(reader: Reader): Promise<string[]> {
 async function signedIn(settings: Settings, server: ServerProcess): Promise<Response> {
   const email = `${server.pid}@example.com`
   await holdfastJson(settings, 'user', 'create', '--email', email, '--name', 'Ann Example')
-  const session = await holdfastJson<Record<string, string>>(
-    settings,
-    ...['session', 'create', '--email', email],
-  )
-  const cookie = `accesstoken=${session.accesstoken}; tokentype=${session.tokentype}`
-  return fetch(`${server.address}/v1/me`, { headers: { cookie } })
+  const { headers } = await createSession(settings, email)
+  return fetch(`${server.address}/v1/me`, { headers })
 }

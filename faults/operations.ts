@@ -218,6 +218,15 @@ export interface Stored {
   check(place: Place): Promise<void>
 }
 
+/** A small and a large file of each kind. */
+export async function storeEachKind(place: Place): Promise<Stored[]> {
+  const files: Stored[] = []
+  for (const kind of KINDS) {
+    files.push(await store(place, kind, SMALL), await store(place, kind, LARGE))
+  }
+  return files
+}
+
 export async function store(place: Place, kind: Kind, size: number): Promise<Stored> {
   const { answer, stored } = await trySend(place, kind, size)
   assert.ok(stored, `${answer.status} ${answer.bytes}`)

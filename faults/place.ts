@@ -76,6 +76,12 @@ async function makeTemplate(): Promise<Template> {
   return { folder, people }
 }
 
+/** Copies a data folder and the key beside it. */
+export async function copyData(from: string, to: string): Promise<void> {
+  await cp(from, to, { recursive: true })
+  await cp(`${from}.key`, `${to}.key`)
+}
+
 function startHere(data: string, files: Files = nodeFiles, clock = Date.now): Promise<Server> {
   const config = loadConfig({ ...settingsOf(data), HOLDFAST_PORT: '0' })
   const fail = (error: Error) => {

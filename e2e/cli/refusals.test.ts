@@ -6,6 +6,7 @@ import { after, before, describe, type TestContext, test } from 'node:test'
 import { generateIdentity } from '@holdfast/seal'
 import { testFolder } from '../../packages/server/test/helpers/cleanup.ts'
 import {
+  createSession,
   type Ended,
   holdfast,
   holdfastJson,
@@ -82,14 +83,10 @@ describe('commands without a server', { concurrency: 4 }, () => {
   test('they work on the folder of a stopped server, and the next server knows', async (t) => {
     const { settings } = await stoppedStore(t)
     const ann = await holdfastJson<{ identity_id: string }>(settings, 'user', 'create', ...PERSON)
-    const session = await holdfastJson<{ accesstoken: string }>(
-      settings,
-      ...['session', 'create', '--email', 'ann@example.com'],
-    )
+    const { headers } = await createSession(settings, 'ann@example.com')
     const server = await startServerProcess(t, settings)
-    const cookie = `accesstoken=${session.accesstoken}; tokentype=bearer`
     const url = `${server.address}/identities/${ann.identity_id}`
-    assert.equal((await fetch(url, { headers: { cookie } })).status, 200)
+    assert.equal((await fetch(url, { headers })).status, 200)
   })
 
   test('a missing or empty folder is refused, and nothing is made', async (t) => {

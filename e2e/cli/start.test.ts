@@ -8,6 +8,7 @@ import { testFolder } from '../../packages/server/test/helpers/cleanup.ts'
 import { databaseSettings } from '../../packages/server/test/helpers/postgres.ts'
 import { PUBLIC_KEY } from '../../packages/server/test/helpers/server.ts'
 import {
+  createSession,
   eventually,
   holdfast,
   holdfastJson,
@@ -167,14 +168,7 @@ async function startWithBox(t: Parameters<typeof testFolder>[0]): Promise<{
   const server = await startServerProcess(t, settings)
   const email = 'ann@example.com'
   await holdfastJson(settings, 'user', 'create', '--email', email, '--name', 'Ann')
-  const session = await holdfastJson<Record<string, string>>(
-    settings,
-    ...['session', 'create', '--email', email],
-  )
-  const headers = {
-    cookie: `accesstoken=${session.accesstoken}; tokentype=bearer`,
-    'x-csrf-token': String(session.csrf_token),
-  }
+  const { headers } = await createSession(settings, email)
   const response = await fetch(`${server.address}/boxes`, {
     method: 'POST',
     headers: { ...headers, 'content-type': 'application/json' },

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { eventually } from '../../e2e/processes.ts'
-import type { Failpoint } from '../../packages/server/src/core/failpoints.ts'
+import type { Fault } from '../arm.ts'
+import { killAtEachStep } from '../each-step.ts'
 import { assertStatus, isAcknowledged, OPERATIONS, type Operation } from '../operations.ts'
 import { type PlaceApart, startPlaceApart } from '../place.ts'
 import type { Row, RowScope } from '../row.ts'
 import { assertSound } from '../sound.ts'
 
-/** Later passes of the same step in one request tell nothing new. */
 const MOST_HITS = 6
 /** Steps of work that may go on beside any request. */
 const BACKGROUND = /^(sweep\.|records\.|upload\.)/
@@ -22,17 +22,7 @@ async function killEverywhere(t: RowScope, operation: Operation): Promise<number
   const place = await startPlaceApart(t)
   await place.server.logged('swept')
   await assertSteps(place, operation)
-  let times = 0
-  for (const step of operation.steps) {
-    for (let hit = 1; hit <= MOST_HITS; hit += 1) {
-      if (!(await wasKilledAt(place, operation, { step, hit }))) {
-        assert.ok(hit > 1, `${step} is never passed`)
-        break
-      }
-      times += 1
-    }
-  }
-  return times
+  return killAtEachStep(operation.steps, MOST_HITS, (kill) => wasKilledAt(place, operation, kill))
 }
 
 /** Without any fault: the request is acknowledged, and passes the steps that are said, no others. */
@@ -49,11 +39,7 @@ async function assertSteps(place: PlaceApart, operation: Operation): Promise<voi
 }
 
 /** @returns false when the request was over before the step was hit so often */
-async function wasKilledAt(
-  place: PlaceApart,
-  operation: Operation,
-  kill: { step: Failpoint; hit: number },
-): Promise<boolean> {
+async function wasKilledAt(place: PlaceApart, operation: Operation, kill: Fault): Promise<boolean> {
   const attempt = await operation.begin(place)
   await place.order({ kill })
   const acknowledged = await attempt.send().then(isAcknowledged, () => false)
@@ -69,18 +55,14 @@ async function wasKilledAt(
   await place.server.ended
   await place.startAgain()
   await place.server.logged('swept')
-  try {
-    await attempt.check(acknowledged)
-    if (!acknowledged) {
-      const again = await attempt.send()
-      if (!isAcknowledged(again)) assertStatus(200, again)
-      await attempt.check(true)
-    }
-    await attempt.finish?.()
-    await assertSound(place.data)
-  } catch (error) {
-    throw new Error(`after a kill at ${kill.step}, hit ${kill.hit}`, { cause: error })
+  await attempt.check(acknowledged)
+  if (!acknowledged) {
+    const again = await attempt.send()
+    if (!isAcknowledged(again)) assertStatus(200, again)
+    await attempt.check(true)
   }
+  await attempt.finish?.()
+  await assertSound(place.data)
   return true
 }
 

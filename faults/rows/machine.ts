@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cp, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { eventually } from '../../e2e/processes.ts'
 import { client, resourceOf } from '../../packages/server/test/helpers/companies.ts'
@@ -17,7 +17,7 @@ import {
   store,
   trySend,
 } from '../operations.ts'
-import { startApart, startPlaceApart, startPlaceHere } from '../place.ts'
+import { copyData, startApart, startPlaceApart, startPlaceHere } from '../place.ts'
 import type { Row, RowScope } from '../row.ts'
 import { assertSound } from '../sound.ts'
 
@@ -46,8 +46,7 @@ async function fullDisk(t: RowScope): Promise<number> {
   const here = await startPlaceHere(t)
   await here.server.close()
   const data = join(disk, 'data')
-  await cp(here.data, data, { recursive: true })
-  await cp(`${here.data}.key`, `${data}.key`)
+  await copyData(here.data, data)
   // Whoever mends it makes room.
   const filler = join(disk, 'filler')
   await writeFile(filler, Buffer.alloc(4 * 1024 * 1024))

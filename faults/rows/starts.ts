@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { eventually, type ServerProcess } from '../../e2e/processes.ts'
@@ -10,6 +9,7 @@ import { client, resourceOf } from '../../packages/server/test/helpers/companies
 import { call } from '../../packages/server/test/helpers/http.ts'
 import { filesBelow } from '../../packages/server/test/helpers/store.ts'
 import type { Order } from '../arm.ts'
+import { killAtEachStep } from '../each-step.ts'
 import { change, litter } from '../litter.ts'
 import {
   assertStatus,
@@ -21,11 +21,10 @@ import {
   store,
   trySend,
 } from '../operations.ts'
-import { type PlaceHere, settingsOf, startArmed, startPlaceHere } from '../place.ts'
+import { copyData, type PlaceHere, settingsOf, startArmed, startPlaceHere } from '../place.ts'
 import type { Row, RowScope } from '../row.ts'
 import { assertSound } from '../sound.ts'
 
-/** Later passes of the same step tell nothing new. */
 const MOST_HITS = 2
 const DAY_MS = 24 * 3600 * 1000
 
@@ -85,27 +84,17 @@ export const starts: readonly Row[] = [FIRST, LATER].map((start) => ({
   run: (t) => killStarts(t, start),
 }))
 
-async function killStarts(t: RowScope, start: Start): Promise<number> {
-  let times = 0
-  for (const step of start.steps) {
-    for (let hit = 1; hit <= MOST_HITS; hit += 1) {
-      const prepared = await start.prepare(t)
-      const wasKilled = await killedAt(t, prepared, { ...start.order, kill: { step, hit } })
-      assert.ok(wasKilled || hit > 1, `${step} is never passed`)
-      if (!wasKilled) break
-      times += 1
-      try {
-        const server = await startArmed(t, settingsOf(prepared.data), start.order)
-        await prepared.settled(server)
-        await prepared.check(server)
-        await server.stop()
-        await assertSound(prepared.data)
-      } catch (error) {
-        throw new Error(`after a kill at ${step}, hit ${hit}`, { cause: error })
-      }
-    }
-  }
-  return times
+function killStarts(t: RowScope, start: Start): Promise<number> {
+  return killAtEachStep(start.steps, MOST_HITS, async (kill) => {
+    const prepared = await start.prepare(t)
+    if (!(await killedAt(t, prepared, { ...start.order, kill }))) return false
+    const server = await startArmed(t, settingsOf(prepared.data), start.order)
+    await prepared.settled(server)
+    await prepared.check(server)
+    await server.stop()
+    await assertSound(prepared.data)
+    return true
+  })
 }
 
 async function killedAt(t: RowScope, prepared: Prepared, order: Order): Promise<boolean> {
@@ -129,8 +118,7 @@ async function prepareWork(t: RowScope): Promise<Prepared> {
   work ??= makeWork(t)
   const { place, kept, uploads } = await work
   const data = join(await testFolder(t), 'data')
-  await cp(place.data, data, { recursive: true })
-  await cp(`${place.data}.key`, `${data}.key`)
+  await copyData(place.data, data)
   const database = folderPaths(data).database
   return {
     data,

@@ -7,7 +7,7 @@ import { testFolder } from '../../packages/server/test/helpers/cleanup.ts'
 import { mountSmallDisk } from '../../packages/server/test/helpers/small-disk.ts'
 import { filesBelow } from '../../packages/server/test/helpers/store.ts'
 import { KINDS, LARGE, type Stored, store } from '../operations.ts'
-import { type PlaceHere, settingsOf, startArmed, startPlaceHere } from '../place.ts'
+import { copyData, type PlaceHere, settingsOf, startArmed, startPlaceHere } from '../place.ts'
 import type { Row, RowScope } from '../row.ts'
 
 /** What is wrong with a folder or its key before a start. */
@@ -85,8 +85,7 @@ async function refuse(t: RowScope, { make, says }: Trouble): Promise<number> {
   const { place, file } = await furnished(t)
   const other = await anotherStore(t)
   const whole = join(await testFolder(t), 'whole')
-  await cp(place.data, whole, { recursive: true })
-  await cp(`${place.data}.key`, `${whole}.key`)
+  await copyData(place.data, whole)
 
   await make(place.data, other)
   const before = await contents(place.data)
@@ -98,8 +97,7 @@ async function refuse(t: RowScope, { make, says }: Trouble): Promise<number> {
 
   // Once it is mended, everything is there.
   await rm(place.data, { recursive: true })
-  await cp(whole, place.data, { recursive: true })
-  await cp(`${whole}.key`, `${place.data}.key`)
+  await copyData(whole, place.data)
   const server = await startArmed(t, settingsOf(place.data), {})
   await file.check({ ...place, server })
   await server.stop()
@@ -155,8 +153,7 @@ async function readOnly(t: RowScope): Promise<number> {
   if (!disk) return 0
   const { place, file } = await furnished(t)
   const data = join(disk, 'data')
-  await cp(place.data, data, { recursive: true })
-  await cp(`${place.data}.key`, `${data}.key`)
+  await copyData(place.data, data)
   execFileSync('mount', ['-o', 'remount,ro', disk])
   const { code, stderr } = await refusedStart(settingsOf(data))
   assert.equal(code, 2, stderr)

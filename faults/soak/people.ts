@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { COMMAND, holdfastJson, run, type Settings } from '../../e2e/processes.ts'
+import { COMMAND, createSession, holdfastJson, run, type Settings } from '../../e2e/processes.ts'
 import { PUBLIC_KEY } from '../../packages/server/test/helpers/server.ts'
 import { type Answer, expected, type Question } from './requests.ts'
 
@@ -38,11 +38,7 @@ export async function createPeople(settings: Settings, ask: Ask): Promise<People
   )
   assert.equal(pinSet.code, 0, pinSet.stderr)
   const { token } = await json<{ token: string }>('token', 'create', ...byEmail, '--name', 'soak')
-  const signedIn = await json<Record<string, string>>('session', 'create', ...byEmail)
-  const session = {
-    cookie: `accesstoken=${signedIn.accesstoken}; tokentype=${signedIn.tokentype}`,
-    'x-csrf-token': String(signedIn.csrf_token),
-  }
+  const { id: identityId, headers: session } = await createSession(settings, EMAIL)
   const { company_id: companyId } = await json<{ company_id: string }>(
     ...['company', 'create', '--name', 'Acme', '--owner', EMAIL],
   )
@@ -64,7 +60,7 @@ export async function createPeople(settings: Settings, ask: Ask): Promise<People
     member,
     application: { authorization: `Bearer ${app.token}` },
     session,
-    identityId: String(signedIn.identity_id),
+    identityId,
     boxId: box.id,
     companyId,
 
