@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sql } from 'kysely'
-import type { Config } from '../packages/server/src/config.ts'
+import { type Config, loadConfig } from '../packages/server/src/config.ts'
 import { openForCommand, openForServer } from '../packages/server/src/open.ts'
 import { DatabaseError } from '../packages/server/src/store/database/database-error.ts'
 import { openCommandPostgres } from '../packages/server/src/store/database/postgres.ts'
+import { lockPostgres } from '../packages/server/src/store/database/postgres-lock.ts'
 import { FolderError } from '../packages/server/src/store/folder.ts'
 import {
   api,
@@ -22,7 +24,7 @@ import { createKeeper, keep, LIMIT, link } from '../packages/server/test/helpers
 import { inPieces, pattern } from '../packages/server/test/helpers/bytes.ts'
 import { atEnd } from '../packages/server/test/helpers/cleanup.ts'
 import { eventually } from '../packages/server/test/helpers/http.ts'
-import { databaseUrl, query } from '../packages/server/test/helpers/postgres.ts'
+import { databaseSettings, databaseUrl, query } from '../packages/server/test/helpers/postgres.ts'
 import { assertRefused } from '../packages/server/test/helpers/refusals.ts'
 import { startTestServer, type TestServer } from '../packages/server/test/helpers/server.ts'
 import { mountSmallDisk } from '../packages/server/test/helpers/small-disk.ts'
@@ -111,6 +113,22 @@ describe('a store on PostgreSQL', { skip }, () => {
     assert.equal((await setting.execute(database.read)).rows[0]?.value, 'on')
     const inside = await database.write(async (writer) => (await setting.execute(writer)).rows[0])
     assert.equal(inside?.value, 'on')
+  })
+})
+
+describe('a connection on which nothing is said', { skip }, () => {
+  it('is kept in the memory of what lies between', async (t) => {
+    const { postgres: access = assert.fail() } = loadConfig(await databaseSettings(t))
+    const lock = (await lockPostgres(access, 'keys', { waitMs: 1 })) ?? assert.fail()
+    atEnd(t, lock.release)
+    const database = await openCommandPostgres(access)
+    atEnd(t, () => database.close())
+    const timers = await timersOf(Number(new URL(access.url).port))
+    assert.equal(timers.length, 2)
+    for (const { kind, seconds } of timers) {
+      assert.equal(kind, 'keepalive')
+      assert.ok(seconds <= 10, `${seconds} s`)
+    }
   })
 })
 
@@ -236,4 +254,21 @@ function isRefusal(error: unknown, reason: RegExp): boolean {
   assert.match(error.message, reason)
   assert.doesNotMatch(JSON.stringify(error) + error.stack, /opensesame/)
   return true
+}
+
+/** What the kernel will do next on connections of this machine to a port, and when at the latest. */
+async function timersOf(port: number): Promise<{ kind: string; seconds: number }[]> {
+  const lines = (await readFile('/proc/self/net/tcp', 'utf8')).split('\n').slice(1, -1)
+  return lines
+    .map((line) => line.trim().split(/\s+/))
+    .filter(
+      ([, , remote = '', state]) => Number(`0x${remote.slice(-4)}`) === port && state === '01',
+    )
+    .map(([, , , , , timer = '']) => {
+      const [kind, ticks] = timer.split(':')
+      return {
+        kind: kind === '02' ? 'keepalive' : `timer ${kind}`,
+        seconds: Number(`0x${ticks}`) / 100,
+      }
+    })
 }

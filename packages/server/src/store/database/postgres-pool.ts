@@ -78,11 +78,7 @@ export function poolOver(
 
 /** A connection of its own, for what lasts as long as it: its owner ends it. @throws CoreError, DatabaseError */
 export async function connectAlone(access: PostgresAccess): Promise<pg.Client> {
-  // Whoever waits for a lock says nothing for long.
-  const client = new pg.Client({
-    ...connectionOf(access),
-    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
-  })
+  const client = new pg.Client(connectionOf(access))
   try {
     await client.connect()
     await prepare(client, access, { unhurried: true })
@@ -99,7 +95,9 @@ function connectionOf(access: PostgresAccess): pg.ClientConfig {
     connectionString: access.url,
     application_name: 'holdfast',
     connectionTimeoutMillis: CONNECT_MS,
+    // Whoever waits for a lock, or for what others do, says nothing for long.
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     types,
   }
 }
