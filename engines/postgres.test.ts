@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { describe, it } from 'node:test'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { type Config, loadConfig } from '../packages/server/src/config.ts'
@@ -157,6 +159,17 @@ describe('a connection that is lost', { skip }, () => {
     await keep(store, keeper, pattern(10))
   })
 
+  it('without a word keeps nobody from releasing a lock', async (t) => {
+    const { postgres: access = assert.fail() } = loadConfig(await databaseSettings(t))
+    const { port, silence } = await startSilencer(t, access.url)
+    const url = new URL(access.url)
+    url.port = String(port)
+    const lock = await lockPostgres({ ...access, url: url.href }, 'keys', { waitMs: 1 })
+    assert.ok(lock)
+    silence()
+    await lock.release()
+  })
+
   it('with the whole server gives clean errors, and none once it is back', async (t) => {
     if (typeof postgres === 'string') return
     const server = await startTestServer(t, { HOLDFAST_API_RATE_LIMIT: '0' })
@@ -254,6 +267,31 @@ function isRefusal(error: unknown, reason: RegExp): boolean {
   assert.match(error.message, reason)
   assert.doesNotMatch(JSON.stringify(error) + error.stack, /opensesame/)
   return true
+}
+
+/** A way to a server that is there, on which nothing comes through any more once it is silenced. */
+async function startSilencer(
+  t: TestContext,
+  address: string,
+): Promise<{ port: number; silence(): void }> {
+  const { hostname, port } = new URL(address)
+  const sockets: Socket[] = []
+  const silencer = createServer({ allowHalfOpen: true }, (client) => {
+    const server = connect(Number(port), hostname)
+    sockets.push(client, server)
+    client.pipe(server).pipe(client)
+  }).listen(0, hostname)
+  await once(silencer, 'listening')
+  atEnd(t, () => {
+    for (const socket of sockets) socket.destroy()
+    silencer.close()
+  })
+  return {
+    port: (silencer.address() as AddressInfo).port,
+    silence() {
+      for (const socket of sockets) socket.unpipe().pause()
+    },
+  }
 }
 
 /** What the kernel will do next on connections of this machine to a port, and when at the latest. */

@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { DatabaseError } from './database-error.ts'
 import { mendable } from './postgres.ts'
-import { connectAlone, type PostgresAccess } from './postgres-pool.ts'
+import { connectAlone, endAlone, type PostgresAccess } from './postgres-pool.ts'
 
 /** What can be locked of a store: its start, and the keys. */
 export type LockName = 'start' | 'keys'
@@ -39,11 +39,11 @@ export async function lockPostgres(
 ): Promise<PostgresLock | undefined> {
   const client = await mendable(() => connectAlone(access))
   const isTaken = await mendable(() => take(client, name, waitMs, onWait)).catch(async (error) => {
-    await client.end()
+    await endAlone(client)
     throw error
   })
   if (!isTaken) {
-    await client.end()
+    await endAlone(client)
     return undefined
   }
   client.once('error', onLost)
@@ -51,7 +51,7 @@ export async function lockPostgres(
   return {
     release() {
       client.off('error', onLost)
-      released ??= client.end().catch(() => undefined)
+      released ??= endAlone(client)
       return released
     },
   }

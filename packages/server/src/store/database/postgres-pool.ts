@@ -24,6 +24,7 @@ const OLDEST_VERSION = 150000
 const CONNECT_MS = 5000
 const STATEMENT_MS = 30_000
 const KEEP_ALIVE_MS = 10_000
+const END_MS = 3000
 /** A server that does not say that time is over is not there any more. */
 const ANSWER_MS = STATEMENT_MS + 5000
 /** Whoever waits for a row longer than this waits for a process that hangs. */
@@ -76,7 +77,7 @@ export function poolOver(
   })
 }
 
-/** A connection of its own, for what lasts as long as it: its owner ends it. @throws CoreError, DatabaseError */
+/** A connection of its own, for what lasts as long as it: its owner ends it (`endAlone`). @throws CoreError, DatabaseError */
 export async function connectAlone(access: PostgresAccess): Promise<pg.Client> {
   const client = new pg.Client(connectionOf(access))
   try {
@@ -85,9 +86,16 @@ export async function connectAlone(access: PostgresAccess): Promise<pg.Client> {
     await client.query("select set_config('idle_session_timeout', '0', false)")
     return client
   } catch (error) {
-    await client.end().catch(() => undefined)
+    await endAlone(client)
     throw error instanceof DatabaseError ? error : translated(error)
   }
+}
+
+/** Ends such a connection; one on which the server says nothing any more is cut. */
+export async function endAlone(client: pg.Client): Promise<void> {
+  const cut = setTimeout(() => client.connection.stream.destroy(), END_MS)
+  await client.end().catch(() => undefined)
+  clearTimeout(cut)
 }
 
 function connectionOf(access: PostgresAccess): pg.ClientConfig {
