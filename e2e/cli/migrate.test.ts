@@ -1,6 +1,6 @@
 /** `holdfast migrate` from one folder to another. PostgreSQL and a bucket: `engines/migrate.test.ts`. */
 import assert from 'node:assert/strict'
-import { rm, writeFile } from 'node:fs/promises'
+import { rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { LARGE, storeFiles } from '../../packages/server/test/helpers/checks.ts'
@@ -22,7 +22,11 @@ test('a move that cannot begin ends with 2, says why, and changes nothing', asyn
   await store.close()
   const before = await filesBelow(store.config.data)
   await refused({}, /^holdfast: nothing is to be moved: HOLDFAST_TO_DATABASE_URL, /)
-  await refused({ HOLDFAST_TO_DATA: store.config.data }, /^holdfast: nothing is to be moved/)
+  const link = `${store.config.data}.link`
+  await symlink(store.config.data, link)
+  for (const same of [store.config.data, `${store.config.data}/.`, link]) {
+    await refused({ HOLDFAST_TO_DATA: same }, /^holdfast: nothing is to be moved/)
+  }
   const secret = 'postgres://ann:opensesame@127.0.0.1:1/holdfast'
   await refused(
     { HOLDFAST_TO_DATABASE_URL: secret },

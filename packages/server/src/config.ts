@@ -299,7 +299,7 @@ function isNetwork(text: string): boolean {
 function endpointAddress(name: string, value: string): string {
   const url = URL.canParse(value) ? new URL(value) : undefined
   if (url && /^https?:$/.test(url.protocol) && !url.username && !url.password && !url.search) {
-    return value.replace(/\/+$/, '')
+    return url.href.replace(/\/+$/, '')
   }
   throw new ConfigError(`${name} needs an http or https address as its endpoint`)
 }

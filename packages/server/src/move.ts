@@ -29,11 +29,17 @@ import {
   rootKeyOf,
   volumeOf,
 } from './open.ts'
-import { placeName } from './store/blobs/s3/place.ts'
+import { placeName, type S3Place } from './store/blobs/s3/place.ts'
 import { changeStoreMarker } from './store/blobs/volume.ts'
 import { closing } from './store/database/place.ts'
 import { nodeFiles } from './store/files.ts'
-import { FolderError, putMarker, readMarker, type VolumeMarker } from './store/folder.ts'
+import {
+  FolderError,
+  putMarker,
+  readMarker,
+  realFolder,
+  type VolumeMarker,
+} from './store/folder.ts'
 import {
   type BegunNote,
   begunObjects,
@@ -116,6 +122,7 @@ interface Move {
   readonly from: { readonly config: Config; readonly store: BlobStore }
   readonly to: {
     readonly config: Config
+    readonly at: Addresses
     /** Undefined where rows stay where they are. */
     readonly database: Database | undefined
     /** Undefined where objects stay where they are. */
@@ -149,8 +156,9 @@ async function openMove(
   onLost: (error: Error) => void,
   ends: (() => unknown)[],
 ): Promise<Move> {
-  const movesRows = rowsPlace(from) !== rowsPlace(to)
-  const movesObjects = objectsPlace(from) !== objectsPlace(to)
+  const [old, at] = [await addressesOf(from), await addressesOf(to)]
+  const movesRows = old.rows !== at.rows
+  const movesObjects = old.objects !== at.objects
   if (!movesRows && !movesObjects) {
     throw new FolderError(
       'nothing is to be moved: HOLDFAST_TO_DATABASE_URL, HOLDFAST_TO_BLOBS_URL or HOLDFAST_TO_DATA name another place',
@@ -161,7 +169,8 @@ async function openMove(
   const marker = await markerOf(from, here)
   ends.push(await here.lockAlone(onLost))
   ends.push(await here.lockKeys(onLost))
-  if (lockPlace(from) !== lockPlace(to)) ends.push(await there.lockAlone(onLost))
+  const sharesLock = old.lock === at.lock
+  if (!sharesLock) ends.push(await there.lockAlone(onLost))
   const root = await rootKeyOf(from, here, marker)
   // It must not lie within the new place either.
   await rootKeyOf(to, there, marker)
@@ -175,13 +184,16 @@ async function openMove(
   }
   const note = begun.rows ?? begun.objects ?? newNote(marker.volume)
   if (done && note.id !== done.id) throw movedAway(done)
-  if (!done) await requireFree({ from, to, marker, store, movesRows, begun })
+  if (!done) await requireFree({ to, at, marker, store, movesRows, sharesLock, begun })
   // Before there is anything else.
   if (!done && store && !begun.objects) await noteBegunObjects(store, note)
   const database = movesRows ? await openNewDatabase(to, note, begun.rows === undefined) : undefined
   if (database) ends.push(() => database.close())
-  const places = { from: { config: from, store: oldStore }, to: { config: to, database, store } }
-  return { marker, root, ...places, begun, note, done }
+  return {
+    ...{ marker, root, begun, note, done },
+    from: { config: from, store: oldStore },
+    to: { config: to, at, database, store },
+  }
 }
 
 function placeOf(config: Config): Volume {
@@ -193,9 +205,23 @@ function hasFolder({ blobs, postgres }: Config): boolean {
   return !(blobs && postgres)
 }
 
-/** What the lock of a store is in: its folder, or where there is none its database. */
-function lockPlace(config: Config): string {
-  return hasFolder(config) ? config.data : rowsPlace(config)
+/** Where a store is, as an operator would know it; nothing secret. One place has one address, however it is spelled. */
+interface Addresses {
+  readonly rows: string
+  readonly objects: string
+  /** Of its folder, or where there is none of its database. */
+  readonly lock: string
+}
+
+async function addressesOf(config: Config): Promise<Addresses> {
+  const rows = await databasePlaceOf(config).address()
+  const folder = await realFolder(config.data)
+  const objects = config.blobs ? bucketAddress(config.blobs) : folder
+  return { rows, objects, lock: hasFolder(config) ? folder : rows }
+}
+
+function bucketAddress(place: S3Place): string {
+  return place.endpoint ? `${placeName(place)} at ${place.endpoint}` : placeName(place)
 }
 
 /** @returns where the rows were moved to, if they were */
@@ -224,14 +250,15 @@ async function openNewDatabase(to: Config, note: BegunNote, isNew: boolean): Pro
 
 /** Makes sure that the new place is empty, or that of the same move. */
 async function requireFree(places: {
-  from: Config
   to: Config
+  at: Addresses
   marker: VolumeMarker
   store: BlobStore | undefined
   movesRows: boolean
+  sharesLock: boolean
   begun: Move['begun']
 }): Promise<void> {
-  const { from, to, marker, store, movesRows, begun } = places
+  const { to, at, marker, store, movesRows, sharesLock, begun } = places
   for (const note of [begun.rows, begun.objects]) {
     if (note && note.volume !== marker.volume) {
       throw new FolderError('the new place is that of another store whose move is not done')
@@ -244,26 +271,14 @@ async function requireFree(places: {
   if (!store || begun.objects) return
   // In a folder there is the lock, and may be the database of the same store.
   for (const prefix of to.blobs ? [''] : [BLOB_FOLDER, KEYRING_FOLDER]) {
-    for await (const { name } of store.list(prefix)) throw inUse(`${objectsPlace(to)} (${name})`)
+    for await (const { name } of store.list(prefix)) throw inUse(`${at.objects} (${name})`)
   }
-  if (to.blobs || begun.rows || lockPlace(from) === lockPlace(to)) return
+  if (to.blobs || begun.rows || sharesLock) return
   if (await readMarker(to.data)) throw inUse(to.data)
 }
 
 function inUse(what: string): FolderError {
   return new FolderError(`${what} is in use: a store can only be moved to an empty place`)
-}
-
-/** What rows and objects are in, as an operator would know it; nothing secret. */
-function rowsPlace({ data, postgres }: Config): string {
-  if (!postgres) return `SQLite in ${data}`
-  const { host, pathname } = new URL(postgres.url)
-  return `PostgreSQL at ${host}${pathname}`
-}
-
-function objectsPlace({ data, blobs }: Config): string {
-  if (!blobs) return data
-  return blobs.endpoint ? `${placeName(blobs)} at ${blobs.endpoint}` : placeName(blobs)
 }
 
 /** Brings everything to the new place, and notes at the old one that it is there. */
@@ -400,11 +415,8 @@ const NOTHING = { objects: 0, bytes: 0 }
 /** Turns of the index between two words about it. */
 const TURNS_TOLD = 20
 
-function whereTo({ to: { config, database, store } }: Move): string {
-  const places = [
-    ...(database ? [rowsPlace(config)] : []),
-    ...(store ? [objectsPlace(config)] : []),
-  ]
+function whereTo({ to: { at, database, store } }: Move): string {
+  const places = [...(database ? [at.rows] : []), ...(store ? [at.objects] : [])]
   return [...new Set(places)].join(' and ')
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { access, constants, readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, constants, readdir, readFile, realpath } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { replaceFile, UNFINISHED, writeNewFile } from './new-file.ts'
 import { makeFolder } from './sync-folder.ts'
@@ -25,6 +25,13 @@ export interface VolumeMarker {
 /** A data folder that cannot be used; the message says what the operator should do. */
 export class FolderError extends Error {
   override name = 'FolderError'
+}
+
+/** The path without links of a folder, whether or not it is there yet. @param folder an absolute path */
+export async function realFolder(folder: string): Promise<string> {
+  const parent = dirname(folder)
+  if (parent === folder) return folder
+  return realpath(folder).catch(async () => join(await realFolder(parent), basename(folder)))
 }
 
 /** Names of what lies in a data folder. */

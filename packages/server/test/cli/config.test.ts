@@ -102,6 +102,10 @@ describe('settings', () => {
       { blobs: { ...BUCKET, prefix: 'teams/one/', endpoint: 'http://127.0.0.1:7480' } },
     ],
     [
+      { HOLDFAST_BLOBS_URL: 's3://files?endpoint=HTTPS://S3.Example:443/' },
+      { blobs: { ...BUCKET, endpoint: 'https://s3.example' } },
+    ],
+    [
       {
         HOLDFAST_BLOBS_URL: 's3://files?region=here',
         AWS_ACCESS_KEY_ID: 'id',

@@ -1,5 +1,7 @@
+import { dirname } from 'node:path'
 import type { Database, Writer } from '../../core/database.ts'
 import { readMeta } from '../../core/meta.ts'
+import { realFolder } from '../folder.ts'
 import { type BegunNote, begunRows, unfinished, VOLUME } from '../move-notes.ts'
 import { migrate, schemaVersion } from './migrate.ts'
 import type { PostgresAccess } from './postgres-pool.ts'
@@ -15,6 +17,8 @@ export interface Binding {
 export interface DatabasePlace {
   /** What an operator would know it by. */
   readonly name: string
+  /** Where it is, one text however that is spelled; nothing secret. */
+  address(): Promise<string>
   /** Whether nothing is there that belongs to a store. @throws DatabaseError */
   isNew(): Promise<boolean>
   /** What it belongs to, or is to belong to once a move is done; nothing where there is no store. @throws DatabaseError */
@@ -42,6 +46,7 @@ export function sqlitePlace(file: string): DatabasePlace {
   const openForCommand = () => openCommandDatabase(file)
   return {
     name: 'holdfast.db',
+    address: async () => `SQLite in ${await realFolder(dirname(file))}`,
     isNew: async () => !databaseExists(file),
     binding: async () => (databaseExists(file) ? closing(await openForCommand(), bindingOf) : {}),
     openForServer: (onFailure) => openServerDatabase(file, migrate, onFailure),
@@ -62,6 +67,7 @@ export function postgresPlace(access: PostgresAccess, connections: number): Data
   const binding = async () => closing(await openForCommand(), bindingOf)
   return {
     name,
+    address: async () => (await import('./postgres-pool.ts')).postgresAddress(access),
     async isNew() {
       const { volume, begun } = await binding()
       if (begun) throw unfinished(name)

@@ -98,6 +98,14 @@ export async function endAlone(client: pg.Client): Promise<void> {
   clearTimeout(cut)
 }
 
+/** Where a database is, one text however its address is spelled; nothing secret. */
+export function postgresAddress(access: PostgresAccess): string {
+  const { host, port, database } = new pg.Client(connectionOf(access))
+  // Otherwise it is the folder of a socket.
+  const name = host.startsWith('/') ? host : host.toLowerCase()
+  return `PostgreSQL at ${name}:${port}/${database}`
+}
+
 function connectionOf(access: PostgresAccess): pg.ClientConfig {
   return {
     connectionString: access.url,
