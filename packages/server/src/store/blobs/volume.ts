@@ -41,7 +41,8 @@ export async function claimStore(store: BlobStore, marker: VolumeMarker): Promis
     await requireEmpty(store)
     const writer = await store.create(MARKER)
     await writer.write([Buffer.from(markerText(marker))])
-    // Of two that claim it at once one is refused, here or by what it reads next.
+    // Of two that claim it at once one is refused, here or by what it reads next. Nothing is
+    // aborted: where an answer was lost that could take away what the other one has written.
     await writer.commit().catch(() => undefined)
   }
   await requireSameVolume(store, marker)
