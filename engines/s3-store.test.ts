@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
-import type { BlobStore } from '../packages/server/src/core/blobs/store.ts'
+import { type BlobStore, readObject } from '../packages/server/src/core/blobs/store.ts'
 import { CoreError } from '../packages/server/src/core/errors.ts'
 import { BucketError, type S3Place } from '../packages/server/src/store/blobs/s3/place.ts'
 import { openS3Store, type S3Options } from '../packages/server/src/store/blobs/s3/store.ts'
@@ -55,7 +55,7 @@ function own(ceph: Ceph): void {
     it(`gives ${size} bytes back, in one request or in parts`, async (t) => {
       const store = await openStore(t, ceph.place())
       await put(store, NAME, pattern(size))
-      assertSameBytes(await get(store, NAME), pattern(size))
+      assertSameBytes(await readObject(store, NAME), pattern(size))
       const object = await store.open(NAME)
       for (const [offset, length] of [
         [0, 4096],
@@ -78,13 +78,13 @@ function own(ceph: Ceph): void {
     await other.write([pattern(1000, 2)])
     await assert.rejects(other.commit(), CoreError)
     await other.abort()
-    assertSameBytes(await get(store, NAME), ONE_PUT)
+    assertSameBytes(await readObject(store, NAME), ONE_PUT)
   })
 
   it('replaces what is meant to be replaced', async (t) => {
     const store = await openStore(t, ceph.place())
     for (const seed of [1, 2]) await store.replace('keyring/1.age', pattern(500, seed))
-    assertSameBytes(await get(store, 'keyring/1.age'), pattern(500, 2))
+    assertSameBytes(await readObject(store, 'keyring/1.age'), pattern(500, 2))
   })
 
   it('aborts uploads that were left behind, and neither its own nor younger ones', async (t) => {
@@ -115,7 +115,7 @@ function own(ceph: Ceph): void {
       }),
     )
     for (const n of numbers) {
-      assertSameBytes(await get(store, `blobs/aa/${n}.1`), pattern(1000, n))
+      assertSameBytes(await readObject(store, `blobs/aa/${n}.1`), pattern(1000, n))
     }
   })
 
@@ -145,7 +145,7 @@ function faults(ceph: Ceph): void {
         proxy.fail(request, fault, 1)
         await put(store, NAME, bytes)
         assert.equal(proxy.failed(), 1)
-        assertSameBytes(await get(store, NAME), bytes)
+        assertSameBytes(await readObject(store, NAME), bytes)
         assert.deepEqual(await names(store), [NAME])
         await sweptClean(t, ceph, place)
       })
@@ -159,7 +159,7 @@ function faults(ceph: Ceph): void {
       for (const request of ['GET', 'GET list-type', 'DELETE', 'PUT copy']) {
         proxy.fail(request, fault, 1)
       }
-      assertSameBytes(await get(store, NAME), ONE_PUT)
+      assertSameBytes(await readObject(store, NAME), ONE_PUT)
       await store.remove(['blobs/ab/two.1'])
       await store.moveToTrash('blobs/ab/three.1')
       assert.deepEqual(await names(store), [NAME])
@@ -172,7 +172,7 @@ function faults(ceph: Ceph): void {
     const { store, proxy } = await openFaulty(t, ceph)
     await put(store, NAME, THREE_PARTS)
     proxy.fail('GET', 'truncate', 2)
-    assertSameBytes(await get(store, NAME), THREE_PARTS)
+    assertSameBytes(await readObject(store, NAME), THREE_PARTS)
     assert.equal(proxy.failed(), 2)
   })
 }
@@ -221,7 +221,7 @@ function failures(ceph: Ceph): void {
     ]
     for (const work of all) await assertRefused(work, 'storage_unavailable')
     proxy.mend()
-    assertSameBytes(await get(store, NAME), ONE_PUT)
+    assertSameBytes(await readObject(store, NAME), ONE_PUT)
   })
 
   it('makes an error of a body that never ends, not fewer bytes', async (t) => {
@@ -288,15 +288,6 @@ async function put(store: BlobStore, name: string, bytes: Uint8Array): Promise<v
   } catch (error) {
     await writer.abort()
     throw error
-  }
-}
-
-async function get(store: BlobStore, name: string): Promise<Uint8Array> {
-  const object = await store.open(name)
-  try {
-    return await object.read(0, object.size)
-  } finally {
-    await object.close()
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import type { BlobStore, ObjectEntry } from '../../src/core/blobs/store.ts'
+import { type BlobStore, type ObjectEntry, readObject } from '../../src/core/blobs/store.ts'
 import { assertSameBytes, pattern } from '../helpers/bytes.ts'
 import { assertRefused } from '../helpers/refusals.ts'
 
@@ -22,7 +22,7 @@ export function blobStoreSuite(
         it(`gives ${size} bytes back as they were written`, async (t) => {
           const store = await makeStore(t)
           await put(store, 'blobs/ab/one.1', pattern(size))
-          assertSameBytes(await get(store, 'blobs/ab/one.1'), pattern(size))
+          assertSameBytes(await readObject(store, 'blobs/ab/one.1'), pattern(size))
         })
       }
 
@@ -38,7 +38,7 @@ export function blobStoreSuite(
             const writer = await store.create(`blobs/aa/${number}.1`)
             for (const call of pieces) await writer.write(call)
             await writer.commit()
-            assertSameBytes(await get(store, `blobs/aa/${number}.1`), expected)
+            assertSameBytes(await readObject(store, `blobs/aa/${number}.1`), expected)
           }),
           runs(25),
         )
@@ -51,7 +51,10 @@ export function blobStoreSuite(
           numbers.map((n) => put(store, `blobs/a${n % 3}/${n}.1`, pattern(300_000 + n, n))),
         )
         for (const n of numbers) {
-          assertSameBytes(await get(store, `blobs/a${n % 3}/${n}.1`), pattern(300_000 + n, n))
+          assertSameBytes(
+            await readObject(store, `blobs/a${n % 3}/${n}.1`),
+            pattern(300_000 + n, n),
+          )
         }
       })
 
@@ -84,7 +87,7 @@ export function blobStoreSuite(
         await writer.write([pattern(10, 1)])
         await writer.abort()
         await put(store, 'blobs/ab/one.1', pattern(10, 2))
-        assertSameBytes(await get(store, 'blobs/ab/one.1'), pattern(10, 2))
+        assertSameBytes(await readObject(store, 'blobs/ab/one.1'), pattern(10, 2))
       })
     })
 
@@ -130,7 +133,7 @@ export function blobStoreSuite(
         await store.remove(['blobs/a1/x.1', 'blobs/a3/x.3'])
         assert.deepEqual(await names(store, 'blobs/'), ['blobs/a2/x.2'])
         await assertRefused(store.open('blobs/a1/x.1'), 'file_not_found')
-        assertSameBytes(await get(store, 'blobs/a2/x.2'), pattern(10, 2))
+        assertSameBytes(await readObject(store, 'blobs/a2/x.2'), pattern(10, 2))
       })
 
       it('does not mind objects that are gone or never were', async (t) => {
@@ -181,10 +184,10 @@ export function blobStoreSuite(
 
         await put(store, 'blobs/ab/one.1', pattern(10, 2))
         assert.equal(await store.restore(aside, 'blobs/ab/one.1'), false)
-        assertSameBytes(await get(store, 'blobs/ab/one.1'), pattern(10, 2))
+        assertSameBytes(await readObject(store, 'blobs/ab/one.1'), pattern(10, 2))
         await store.remove(['blobs/ab/one.1'])
         assert.equal(await store.restore(aside, 'blobs/ab/one.1'), true)
-        assertSameBytes(await get(store, 'blobs/ab/one.1'), pattern(10))
+        assertSameBytes(await readObject(store, 'blobs/ab/one.1'), pattern(10))
         assert.deepEqual(await names(store, 'quarantine/'), [])
         assert.equal(await store.restore(aside, 'blobs/ab/two.1'), false)
       })
@@ -228,7 +231,7 @@ export function blobStoreSuite(
       await unfinished.write([pattern(2_500_000)])
       await store.clearUnfinished()
       assert.deepEqual(await names(store, 'blobs/'), ['blobs/ab/one.1'])
-      assertSameBytes(await get(store, 'blobs/ab/one.1'), pattern(1000))
+      assertSameBytes(await readObject(store, 'blobs/ab/one.1'), pattern(1000))
       await unfinished.abort()
       assert.deepEqual(await names(store, 'blobs/'), ['blobs/ab/one.1'])
     })
@@ -239,15 +242,6 @@ async function put(store: BlobStore, name: string, bytes: Uint8Array): Promise<v
   const writer = await store.create(name)
   await writer.write([bytes])
   await writer.commit()
-}
-
-async function get(store: BlobStore, name: string): Promise<Uint8Array> {
-  const object = await store.open(name)
-  try {
-    return await object.read(0, object.size)
-  } finally {
-    await object.close()
-  }
 }
 
 async function names(store: BlobStore, prefix: string): Promise<string[]> {

@@ -80,3 +80,22 @@ export interface ObjectEntry {
   /** Milliseconds since the epoch. */
   readonly changedAt: number
 }
+
+/**
+ * A small object, or its beginning.
+ *
+ * @param most bytes
+ * @throws CoreError file_not_found when there is no object of that name
+ */
+export async function readObject(
+  store: BlobStore,
+  name: string,
+  most = Number.POSITIVE_INFINITY,
+): Promise<Uint8Array> {
+  const object = await store.open(name)
+  try {
+    return await object.read(0, Math.min(object.size, most))
+  } finally {
+    await object.close()
+  }
+}

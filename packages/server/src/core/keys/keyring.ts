@@ -8,7 +8,7 @@ import {
   SealError,
   seal,
 } from '@holdfast/seal'
-import type { BlobStore } from '../blobs/store.ts'
+import { type BlobStore, readObject } from '../blobs/store.ts'
 import { CoreError } from '../errors.ts'
 import { equalSecrets } from '../secrets.ts'
 
@@ -251,12 +251,7 @@ function authentication(root: Identity, name: string, value: string): string {
 
 async function getSealed(store: BlobStore, root: Identity, name: string): Promise<Uint8Array> {
   try {
-    const object = await store.open(name)
-    try {
-      return open([root], await object.read(0, Math.min(object.size, LARGEST_OBJECT)))
-    } finally {
-      await object.close()
-    }
+    return open([root], await readObject(store, name, LARGEST_OBJECT))
   } catch (error) {
     if (error instanceof SealError && error.code === 'no_match') {
       throw new KeyringError(`the root key does not open ${name}`, { cause: error })

@@ -1,7 +1,7 @@
 import { inBatches, inLanes } from '../batches.ts'
 import { BLOB_FOLDER } from '../blobs/blobs.ts'
 import { checkPart, largestPart, readPart, type StoredPart } from '../blobs/parts.ts'
-import type { BlobStore, ObjectReader } from '../blobs/store.ts'
+import { type BlobStore, type ObjectReader, readObject } from '../blobs/store.ts'
 import { withoutRow } from '../blobs/untracked.ts'
 import type { Findings, OnProgress } from '../checks/findings.ts'
 import { createPartChecks, livingRows, type PartRow } from '../checks/parts.ts'
@@ -94,8 +94,8 @@ export async function moveKeyring(from: BlobStore, to: BlobStore): Promise<void>
   const names = new Set<string>()
   for await (const { name } of from.list(KEYRING_FOLDER)) {
     names.add(name)
-    const bytes = await readWhole(from, name)
-    const known = await readWhole(to, name).catch(() => undefined)
+    const bytes = await readObject(from, name)
+    const known = await readObject(to, name).catch(() => undefined)
     if (!known || Buffer.compare(known, bytes) !== 0) await onTarget(() => to.replace(name, bytes))
   }
   for await (const { name } of to.list(KEYRING_FOLDER)) {
@@ -281,15 +281,6 @@ async function copyObject(
   } catch (error) {
     await writer.abort()
     throw error
-  }
-}
-
-async function readWhole(store: BlobStore, name: string): Promise<Uint8Array> {
-  const object = await store.open(name)
-  try {
-    return await object.read(0, object.size)
-  } finally {
-    await object.close()
   }
 }
 

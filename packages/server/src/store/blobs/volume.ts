@@ -1,4 +1,4 @@
-import type { BlobStore } from '../../core/blobs/store.ts'
+import { type BlobStore, readObject } from '../../core/blobs/store.ts'
 import { CoreError } from '../../core/errors.ts'
 import { FolderError, parseMarker, type VolumeMarker } from '../folder.ts'
 
@@ -65,13 +65,7 @@ export async function readStoreMarker(store: BlobStore): Promise<VolumeMarker | 
 /** Text of a small object; undefined when there is none. */
 export async function readSmall(store: BlobStore, name: string): Promise<string | undefined> {
   try {
-    const object = await store.open(name)
-    try {
-      const bytes = await object.read(0, Math.min(object.size, LARGEST_SMALL))
-      return Buffer.from(bytes).toString('utf8')
-    } finally {
-      await object.close()
-    }
+    return Buffer.from(await readObject(store, name, LARGEST_SMALL)).toString('utf8')
   } catch (error) {
     if (error instanceof CoreError && error.code === 'file_not_found') return undefined
     throw error
