@@ -5,6 +5,7 @@ import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/re
 import type { Core } from '../../src/core/core.ts'
 import { CoreError } from '../../src/core/errors.ts'
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'
+import { sendChunk } from '../helpers/companies.ts'
 import { filesBelow, openTestStore } from '../helpers/store.ts'
 
 const RUNS = process.env.SLOW ? 300 : 30
@@ -130,7 +131,7 @@ test('chunks in any order, repeated, of wrong sizes and with lies about totals a
         const early = await outcomeOf(receiving)
         async function accept(): Promise<void> {
           if (early !== 'ok') {
-            const again = await outcomeOf(send(core, caller, id, claim, bytes))
+            const again = await outcomeOf(sendChunk(core, caller, id, claim, bytes, 64))
             assert.equal(again, model.accept(claim, bytes))
             return
           }
@@ -151,17 +152,6 @@ test('chunks in any order, repeated, of wrong sizes and with lies about totals a
     { numRuns: RUNS },
   )
 })
-
-async function send(
-  core: Core,
-  caller: CompanyCaller,
-  fileId: string,
-  claim: UploadClaim,
-  bytes: Buffer,
-) {
-  const chunk = await core.companyChunks.receive(caller, fileId, claim, inPieces(bytes, 64))
-  return core.companyChunks.accept(caller, fileId, claim, chunk)
-}
 
 async function assertLike(core: Core, caller: CompanyCaller, fileId: string, model: Model) {
   const state = await core.companyUploads.state(caller, fileId)

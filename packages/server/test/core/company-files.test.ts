@@ -2,13 +2,14 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { QueryResult } from 'kysely'
 import type { Config } from '../../src/config.ts'
-import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/records.ts'
+import type { CompanyCaller } from '../../src/core/company-files/records.ts'
 import { type Core, createCore } from '../../src/core/core.ts'
 import { openKeyring } from '../../src/core/keys/keyring.ts'
 import { databasePlaceOf, openStore } from '../../src/open.ts'
 import { readRootKey } from '../../src/store/root-key.ts'
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { atEnd } from '../helpers/cleanup.ts'
+import { sendChunk } from '../helpers/companies.ts'
 import { assertRefused } from '../helpers/refusals.ts'
 import type { TestClock } from '../helpers/server.ts'
 import { openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
@@ -43,17 +44,6 @@ async function scene(
   }
 }
 
-async function send(
-  core: Core,
-  caller: CompanyCaller,
-  fileId: string,
-  claim: UploadClaim,
-  bytes: Uint8Array,
-) {
-  const chunk = await core.companyChunks.receive(caller, fileId, claim, inPieces(bytes))
-  return core.companyChunks.accept(caller, fileId, claim, chunk)
-}
-
 async function create(core: Core, caller: CompanyCaller, bytes: Uint8Array) {
   const staged = await core.blobs.stage(inPieces(bytes), Number.POSITIVE_INFINITY)
   return core.companyFiles.create(caller, { name: 'secret-plan.txt' }, staged)
@@ -67,15 +57,18 @@ test('an upload that nobody goes on with is forgotten after seven days, with its
   const untouched = await core.companyUploads.begin(mia, {})
   const { id } = await core.companyUploads.begin(mia, { totalChunks: 3 })
   clock.advance(6 * DAY)
-  await send(core, mia, id, { number: 1 }, pattern(10))
+  await sendChunk(core, mia, id, { number: 1 }, pattern(10))
   clock.advance(DAY)
   assert.equal(await core.companyUploads.expire(), 1)
   await assertRefused(core.companyFiles.get(mia, untouched.id), 'company_file_not_found')
-  await send(core, mia, id, { number: 2 }, pattern(10))
+  await sendChunk(core, mia, id, { number: 2 }, pattern(10))
 
   clock.advance(7 * DAY)
   await assertRefused(core.companyFiles.get(mia, id), 'company_file_not_found')
-  await assertRefused(send(core, mia, id, { number: 3 }, pattern(10)), 'company_file_not_found')
+  await assertRefused(
+    sendChunk(core, mia, id, { number: 3 }, pattern(10)),
+    'company_file_not_found',
+  )
   assert.equal((await storedParts(place)).length, 2)
   assert.equal(await core.companyUploads.expire(), 1)
   assert.deepEqual(await storedParts(place), [])
@@ -95,7 +88,7 @@ test('an overwrite that is given up leaves the file as it was', async (t) => {
   const place = await scene(t)
   const { core, clock, mia, app } = place
   const file = await create(core, mia, pattern(100_000))
-  await send(core, app, file.id, { number: 1, totalChunks: 2 }, pattern(10, 2))
+  await sendChunk(core, app, file.id, { number: 1, totalChunks: 2 }, pattern(10, 2))
   assert.equal((await storedParts(place)).length, 2)
   clock.advance(7 * DAY)
   assert.equal(await core.companyUploads.expire(), 1)
@@ -106,7 +99,7 @@ test('an overwrite that is given up leaves the file as it was', async (t) => {
 test('a whole file never expires', async (t) => {
   const { core, clock, mia } = await scene(t)
   const { id } = await core.companyUploads.begin(mia, {})
-  await send(core, mia, id, {}, pattern(10))
+  await sendChunk(core, mia, id, {}, pattern(10))
   clock.advance(1000 * DAY)
   assert.equal(await core.companyUploads.expire(), 0)
   assert.equal((await core.companyFiles.get(mia, id)).whole, true)
@@ -135,14 +128,14 @@ test('a quota is checked when an upload is announced, when a chunk announces it,
     'quota_exceeded',
   )
   assert.equal(read, 0)
-  await assertRefused(send(core, mia, unannounced.id, {}, pattern(101)), 'file_too_large')
+  await assertRefused(sendChunk(core, mia, unannounced.id, {}, pattern(101)), 'file_too_large')
   await assertRefused(create(core, mia, pattern(101)), 'quota_exceeded')
   await create(core, mia, pattern(100))
   assert.equal(await core.companyFiles.room(mia), 0)
 
-  assert.equal((await send(core, mia, id, {}, pattern(MIB - 100))).whole, true)
+  assert.equal((await sendChunk(core, mia, id, {}, pattern(MIB - 100))).whole, true)
   assert.equal(await core.companyFiles.room(mia), 0)
-  await send(core, app, id, {}, pattern(MIB - 200))
+  await sendChunk(core, app, id, {}, pattern(MIB - 200))
   assert.equal(await core.companyFiles.room(mia), 100)
   await core.companyFiles.remove(mia, id)
   assert.equal(await core.companyFiles.room(mia), MIB - 100)
@@ -165,8 +158,8 @@ test('a part in the place of another one is an integrity error, never bytes', as
   const place = await scene(t)
   const { core, mia, config } = place
   const { id } = await core.companyUploads.begin(mia, { totalChunks: 2 })
-  await send(core, mia, id, { number: 1 }, pattern(10, 1))
-  await send(core, mia, id, { number: 2 }, pattern(10, 2))
+  await sendChunk(core, mia, id, { number: 1 }, pattern(10, 1))
+  await sendChunk(core, mia, id, { number: 2 }, pattern(10, 2))
   const [one, two] = await rowsOf(config, 'select object from blob_part order by number')
   const setObject = (object: string, number: number) =>
     tamper(config, 'update blob_part set object = ? where number = ?', object, number)
@@ -181,10 +174,10 @@ test('an application can overwrite a file that is damaged', async (t) => {
   const place = await scene(t)
   const { core, mia, app, config } = place
   const { id } = await core.companyUploads.begin(mia, { totalChunks: 2 })
-  for (const number of [1, 2]) await send(core, mia, id, { number }, pattern(10, number))
+  for (const number of [1, 2]) await sendChunk(core, mia, id, { number }, pattern(10, number))
   await tamper(config, "update blob_part set object = object || '-gone'")
   const claim = { totalChunks: 2, totalSize: 20 }
-  for (const number of [1, 2]) await send(core, app, id, { ...claim, number }, pattern(10, 9))
+  for (const number of [1, 2]) await sendChunk(core, app, id, { ...claim, number }, pattern(10, 9))
   const { blob } = await core.companyFiles.open(mia, id)
   const content = await collect(core.blobs.read(blob, 0, blob.size))
   assert.deepEqual(content, Buffer.concat([pattern(10, 9), pattern(10, 9)]))

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/records.ts'
+import type { CompanyCaller } from '../../src/core/company-files/records.ts'
 import type { Core } from '../../src/core/core.ts'
 import { sealedBytes, sealedJson } from '../../src/core/keys/sealed-column.ts'
 import { SEALED_TABLES, sealedValues } from '../../src/core/keys/sealed-tables.ts'
@@ -13,6 +13,7 @@ import { databasePlaceOf } from '../../src/open.ts'
 import { fileOf, held } from '../helpers/blobs.ts'
 import { assertSameBytes, collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { atEnd } from '../helpers/cleanup.ts'
+import { sendChunk } from '../helpers/companies.ts'
 import { atOnce, epochsIn, epochsOf, openCommand, reopen } from '../helpers/epochs.ts'
 import { keyringOf } from '../helpers/keyring.ts'
 import { filesBelow, openTestStore, type TestStore, tamper } from '../helpers/store.ts'
@@ -141,7 +142,7 @@ describe('keys rekey', { concurrency: 4 }, () => {
     await assert.rejects(core.companyChunks.accept(mia, upload.id, claim, chunk), {
       code: 'key_unavailable',
     })
-    await send(core, mia, upload.id, claim, pattern(CHUNK))
+    await sendChunk(core, mia, upload.id, claim, pattern(CHUNK))
     assert.equal((await held(store)).files.length, 7)
   })
 
@@ -219,28 +220,17 @@ async function fillStore(t: TestContext): Promise<Scene> {
   }
   const chunked = await core.companyUploads.begin(mia, { totalChunks: 3 })
   for (const number of [2, 1, 3]) {
-    await send(core, mia, chunked.id, { number }, pattern(CHUNK, number))
+    await sendChunk(core, mia, chunked.id, { number }, pattern(CHUNK, number))
   }
   files.push({ id: chunked.id, bytes: Buffer.concat([1, 2, 3].map((n) => pattern(CHUNK, n))) })
   const upload = await core.companyUploads.begin(mia, { totalChunks: 2 })
-  await send(core, mia, upload.id, { number: 1 }, pattern(CHUNK, 4))
+  await sendChunk(core, mia, upload.id, { number: 1 }, pattern(CHUNK, 4))
 
   const bytes = pattern(100_000, 5)
   const staged = await core.blobs.stage(inPieces(bytes), LATER)
   const named = { name: 'tax.pdf', type: 'application/pdf' }
   const { id } = await core.accountFiles.create(person.id, staged, named)
   return { store, mia, files, upload, account: { id, bytes } }
-}
-
-async function send(
-  core: Core,
-  caller: CompanyCaller,
-  fileId: string,
-  claim: UploadClaim,
-  bytes: Uint8Array,
-): Promise<void> {
-  const chunk = await core.companyChunks.receive(caller, fileId, claim, inPieces(bytes))
-  await core.companyChunks.accept(caller, fileId, claim, chunk)
 }
 
 async function finished(core: Core, progress: RekeyProgress[] = []): Promise<RekeyReport> {

@@ -1,5 +1,8 @@
+import type { CompanyCaller, UploadClaim } from '../../src/core/company-files/records.ts'
+import type { Core } from '../../src/core/core.ts'
 import type { CompanyRole } from '../../src/core/schema.ts'
 import type { Server } from '../../src/server.ts'
+import { inPieces } from './bytes.ts'
 import { type Answer, call } from './http.ts'
 
 /** Somebody with an API token. */
@@ -156,4 +159,17 @@ export function chunkQuery(number: number, chunks: number, size: number) {
 /** A refusal of this dialect, to compare an outcome with. */
 export function refusal(status: number, error: string, message: string) {
   return { status, body: { statusCode: status, error, message } }
+}
+
+/** A chunk of a company file, sent past HTTP. @param piece bytes that come at a time */
+export async function sendChunk(
+  core: Core,
+  caller: CompanyCaller,
+  fileId: string,
+  claim: UploadClaim,
+  bytes: Uint8Array,
+  piece?: number,
+) {
+  const chunk = await core.companyChunks.receive(caller, fileId, claim, inPieces(bytes, piece))
+  return core.companyChunks.accept(caller, fileId, claim, chunk)
 }

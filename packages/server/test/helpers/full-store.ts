@@ -4,6 +4,7 @@ import type { Core } from '../../src/core/core.ts'
 import { SEALED_TABLES } from '../../src/core/keys/sealed-tables.ts'
 import { createOwner, stored } from './account.ts'
 import { inPieces, pattern } from './bytes.ts'
+import { sendChunk } from './companies.ts'
 import { rowsOf, type TestStore } from './store.ts'
 
 const LARGE = 100_000
@@ -68,9 +69,7 @@ async function fillCompany(core: Core, caller: CompanyCaller): Promise<void> {
     const file = await core.companyUploads.begin(caller, totals)
     for (let number = 1; number <= sent; number += 1) {
       const claim = { ...totals, number }
-      const source = inPieces(pattern(CHUNK, number))
-      const chunk = await core.companyChunks.receive(caller, file.id, claim, source)
-      await core.companyChunks.accept(caller, file.id, claim, chunk)
+      await sendChunk(core, caller, file.id, claim, pattern(CHUNK, number))
     }
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Server } from '../../src/server.ts'
 import { type Answer, call } from './http.ts'
-import { createBox, type SignedIn, type TestServer } from './server.ts'
+import { createBox, type SignedIn, signIn, type TestServer } from './server.ts'
 import { rowsOf } from './store.ts'
 import { storedFiles } from './stored.ts'
 
@@ -116,6 +116,16 @@ export async function createOpenBox(
   await server.core.boxes.setAccessMode(creator.id, box, 'public')
   for (const { id } of members) await server.core.boxes.join(id, box)
   return box
+}
+
+/** Ann's box, which Bob is a member of and Cid is not; each of them has another. */
+export async function createSharedBox(server: Server) {
+  const ann = await signIn(server, 'Ann Example')
+  const bob = await signIn(server, 'Bob Example')
+  const cid = await signIn(server, 'Cid Example')
+  for (const who of [bob, cid]) await createBox(server, who)
+  const box = await createOpenBox(server, ann, bob)
+  return { ann, bob, cid, box }
 }
 
 /**

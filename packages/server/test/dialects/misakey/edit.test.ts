@@ -2,12 +2,10 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 import { call, outcome, pick, refusal } from '../../helpers/http.ts'
-import { createOpenBox, deleteMessage, post } from '../../helpers/saved-files.ts'
+import { createOpenBox, createSharedBox, deleteMessage, post } from '../../helpers/saved-files.ts'
 import {
-  createBox,
   PUBLIC_KEY,
   type SignedIn,
-  signIn,
   startTestServer,
   type TestServer,
   upload,
@@ -51,19 +49,9 @@ async function events(server: TestServer, who: SignedIn, box: string): Promise<E
   return (await call(server, 'GET', `/boxes/${box}/events`, { as: who })).body as EventJson[]
 }
 
-/** Ann's box, which Bob is a member of and Cid is not; each of them has another. */
-async function scene(server: TestServer) {
-  const ann = await signIn(server, 'Ann Example')
-  const bob = await signIn(server, 'Bob Example')
-  const cid = await signIn(server, 'Cid Example')
-  for (const who of [bob, cid]) await createBox(server, who)
-  const box = await createOpenBox(server, ann, bob)
-  return { ann, bob, cid, box }
-}
-
 test('editing one’s own text', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, box } = await scene(server)
+  const { ann, bob, box } = await createSharedBox(server)
   const first = await sendText(server, bob, box)
   const later = await sendText(server, ann, box, 'bGF0ZXI')
   server.clock.advance(60_000)
@@ -151,7 +139,7 @@ test('editing one’s own text', async (t) => {
 
 test('who may edit what', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, cid, box } = await scene(server)
+  const { ann, bob, cid, box } = await createSharedBox(server)
   const text = await sendText(server, bob, box)
   const file = await upload(server, bob, box)
   const otherBox = await createOpenBox(server, ann, bob)
@@ -231,7 +219,7 @@ test('who may edit what', async (t) => {
 
 test('a deleted text', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, box } = await scene(server)
+  const { ann, bob, box } = await createSharedBox(server)
   const text = await sendText(server, bob, box)
   await post(server, bob, box, edit(text.id))
   server.clock.advance(1000)
@@ -283,7 +271,7 @@ test('a deleted text', async (t) => {
 
 test('of several edits only the last wording is in the database', async (t) => {
   const server = await startTestServer(t)
-  const { bob, box } = await scene(server)
+  const { bob, box } = await createSharedBox(server)
   const text = await sendText(server, bob, box)
   for (const wording of ['b25l', 'dHdv', 'dGhyZWU']) {
     await post(server, bob, box, edit(text.id, wording))
@@ -308,7 +296,7 @@ test('of several edits only the last wording is in the database', async (t) => {
 
 test('an edit and a deletion at once: the text is deleted in the end', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, box } = await scene(server)
+  const { ann, bob, box } = await createSharedBox(server)
   for (let round = 0; round < 20; round += 1) {
     const text = await sendText(server, bob, box)
     const [edited, deleted] = await Promise.all([

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { pattern } from '../../helpers/bytes.ts'
 import { call, encodeForm, formType, outcome, pick, refusal } from '../../helpers/http.ts'
 import {
-  createOpenBox,
+  createSharedBox,
   download,
   FINGERPRINT,
   filesWithBytes,
@@ -22,13 +22,11 @@ import {
   unsave,
 } from '../../helpers/saved-files.ts'
 import {
-  createBox,
   PUBLIC_KEY,
   type SignedIn,
   signIn,
   signInAgain,
   startTestServer,
-  type TestServer,
   upload,
 } from '../../helpers/server.ts'
 
@@ -52,19 +50,9 @@ function faults(details: Record<string, string>, origin = 'not_defined') {
   return refusal(400, origin, `${words.join('; ')}.`, details)
 }
 
-/** Ann's box, which Bob is a member of and Cid is not; each of them has another. */
-async function scene(server: TestServer) {
-  const ann = await signIn(server, 'Ann Example')
-  const bob = await signIn(server, 'Bob Example')
-  const cid = await signIn(server, 'Cid Example')
-  for (const who of [bob, cid]) await createBox(server, who)
-  const box = await createOpenBox(server, ann, bob)
-  return { ann, bob, cid, box }
-}
-
 test('saving a file of a box', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, cid, box } = await scene(server)
+  const { ann, bob, cid, box } = await createSharedBox(server)
   const fileOf = async () => (await upload(server, ann, box)).fileId
 
   await t.test('answers the saved file, and id and created_at are the server’s', async () => {
@@ -240,7 +228,7 @@ test('saving a file of a box', async (t) => {
 
 test('access to save a file is that of this moment', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, cid, box } = await scene(server)
+  const { ann, bob, cid, box } = await createSharedBox(server)
 
   await t.test('who joins may save what was sent before', async () => {
     const { fileId } = await upload(server, ann, box)
@@ -277,7 +265,7 @@ test('access to save a file is that of this moment', async (t) => {
 
 test('who may use saved files', async (t) => {
   const server = await startTestServer(t)
-  const { ann, box } = await scene(server)
+  const { ann, box } = await createSharedBox(server)
   const weak = await signInAgain(server, ann, 1)
   const { fileId } = await upload(server, ann, box)
   const savedId = await saved(server, ann, fileId)
@@ -363,7 +351,7 @@ test('who may use saved files', async (t) => {
 
 test('listing and counting', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, cid, box } = await scene(server)
+  const { ann, bob, cid, box } = await createSharedBox(server)
   const all: SavedFileJson[] = []
   for (let index = 0; index < 7; index += 1) {
     server.clock.advance(1000)
@@ -494,7 +482,7 @@ test('without a limit a list shows 500, with limit=0 all', async (t) => {
 
 test('deleting a saved file', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, box } = await scene(server)
+  const { ann, bob, box } = await createSharedBox(server)
   const { fileId } = await upload(server, ann, box)
 
   await t.test('answers nothing, and a second time 404', async () => {
@@ -530,7 +518,7 @@ test('deleting a saved file', async (t) => {
 
 test('is_saved tells each member what she has saved', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, box } = await scene(server)
+  const { ann, bob, box } = await createSharedBox(server)
   const one = await upload(server, ann, box)
   const two = await upload(server, ann, box)
   const savedId = await saved(server, bob, one.fileId)
@@ -570,7 +558,7 @@ test('is_saved tells each member what she has saved', async (t) => {
 
 test('uploading straight into one’s saved files', async (t) => {
   const server = await startTestServer(t, { HOLDFAST_BOX_FILE_MAX_MB: '1' })
-  const { ann, bob } = await scene(server)
+  const { ann, bob } = await createSharedBox(server)
   const path = `/box-users/${ann.id}/saved-files`
   const uploadParts = (...parts: Parameters<typeof encodeForm>[0]) =>
     call(server, 'POST', path, {
@@ -724,7 +712,7 @@ test('uploading straight into one’s saved files', async (t) => {
 
 test('a file that is in no box cannot be put into one by an event', async (t) => {
   const server = await startTestServer(t)
-  const { ann, bob, box } = await scene(server)
+  const { ann, bob, box } = await createSharedBox(server)
   const { encrypted_file_id } = await savedUpload(server, ann, pattern(100))
   const content = { encrypted: 'Ym9uam91cg', public_key: PUBLIC_KEY, encrypted_file_id }
   const answer = await post(server, bob, box, { type: 'msg.file', content })
