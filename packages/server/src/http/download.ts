@@ -137,5 +137,7 @@ function streamOf(
   )
   // Also when the client left before the first byte went out.
   stream.once('close', () => void bytes.return(undefined))
+  // What was still on its way when the last piece was taken.
+  reply.raw.once('finish', () => pieces.forEach(free))
   return stream
 }

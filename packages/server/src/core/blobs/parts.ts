@@ -3,10 +3,13 @@ import {
   CHUNK_SIZE,
   chunkRange,
   createSealer,
+  type FileKeyOpener,
   openChunk,
   openHeader,
+  type PayloadKey,
   SEALED_CHUNK_SIZE,
   SealError,
+  sealedSize as sealedSizeOf,
 } from '@holdfast/seal'
 import { CoreError } from '../errors.ts'
 import type { Keyring } from '../keys/keyring.ts'
@@ -16,8 +19,8 @@ import type { BlobStore, ObjectReader } from './store.ts'
 
 /** Sealed chunks that one read of the store fetches: a quarter of a MiB, twice of which is in memory. */
 const CHUNKS_PER_READ = 4
-/** Our own headers are below 2 KiB; a stored object is asked for no more than this to find its payload. */
-const HEADER_READ = 4096
+/** Our own headers are below it, whatever a key is. */
+const LARGEST_HEADER = 4096
 
 /** A stored object of a blob, which is an age file, and what it must be. */
 export interface StoredPart extends PartSeal {
@@ -118,7 +121,7 @@ export async function createParts(
 /** Bytes of content that one object takes, whatever header it has. */
 export function largestPart({ largestObject }: BlobStore): number {
   if (largestObject === undefined) return Number.POSITIVE_INFINITY
-  return Math.floor((largestObject - HEADER_READ) / SEALED_CHUNK_SIZE) * CHUNK_SIZE
+  return Math.floor((largestObject - LARGEST_HEADER) / SEALED_CHUNK_SIZE) * CHUNK_SIZE
 }
 
 /**
@@ -133,9 +136,13 @@ export async function* readPart(
   start: number,
   end: number,
 ): AsyncGenerator<Uint8Array> {
-  const { payloadKey, size, object } = await openObject(store, keyring, part)
+  const { firstChunk, lastChunk } = chunkRange(start, end, part.plainSize)
+  // Together with the header: one read less for each file.
+  const firstRead = firstChunk === 0 ? readOf(part, 0, lastChunk).end : headerSizeOf(part)
+  const { object, prefix, payloadKey } = await openObject(store, keyring, part, firstRead)
   try {
-    yield* openRange(object, part, payloadKey, size, start, end)
+    const chunks = readChunks(object, part, prefix, firstChunk, lastChunk)
+    yield* openChunks(chunks, part, payloadKey, start, end)
   } catch (error) {
     throw asIntegrity(part, error)
   } finally {
@@ -153,15 +160,25 @@ export async function checkPart(
   keyring: Keyring,
   part: StoredPart,
 ): Promise<void> {
-  const { object } = await openObject(store, keyring, part)
+  const { object } = await openObject(store, keyring, part, headerSizeOf(part))
   await object.close()
 }
 
-async function openObject(store: BlobStore, keyring: Keyring, part: StoredPart) {
+/** @param firstRead how many bytes of the object are read to begin with, its header among them */
+async function openObject(
+  store: BlobStore,
+  keyring: Keyring,
+  part: StoredPart,
+  firstRead: number,
+): Promise<{ object: ObjectReader; prefix: Uint8Array; payloadKey: PayloadKey }> {
   const { identity } = keyring.epoch(part.epoch)
   const object = await store.open(part.object)
   try {
-    return { object, ...(await openPart(object, part, identity)) }
+    if (object.size !== part.sealedSize) {
+      throw new CoreError('integrity', `${part.object} does not have its size`)
+    }
+    const prefix = await object.read(0, firstRead)
+    return { object, prefix, payloadKey: openPrefix(prefix, part, identity) }
   } catch (error) {
     await object.close()
     throw asIntegrity(part, error)
@@ -173,35 +190,53 @@ function asIntegrity({ object }: StoredPart, error: unknown): unknown {
   return new CoreError('integrity', `${object}: ${error.message}`, { cause: error })
 }
 
-/** Holds an object against its part's row and opens its header, before any content is read. */
-async function openPart(
-  object: ObjectReader,
-  part: StoredPart,
-  identity: Parameters<typeof openHeader>[1][number],
-): Promise<ReturnType<typeof openHeader>> {
-  if (object.size !== part.sealedSize) {
-    throw new CoreError('integrity', `${part.object} does not have its size`)
-  }
-  const prefix = await object.read(0, Math.min(HEADER_READ, object.size))
+/** Holds the header against the part's row and opens it, before any content is opened. */
+function openPrefix(prefix: Uint8Array, part: StoredPart, identity: FileKeyOpener): PayloadKey {
   const header = openHeader(prefix, [identity])
   const digest = createHash('sha256').update(prefix.subarray(0, header.size)).digest()
   if (!timingSafeEqual(digest, Buffer.from(part.digest, 'base64'))) {
     throw new CoreError('integrity', `${part.object} is not what was written`)
   }
-  return header
+  return header.payloadKey
 }
 
-async function* openRange(
-  object: ObjectReader,
+/** What is left of an object without its payload: the header and the payload's nonce. */
+function headerSizeOf({ sealedSize, plainSize }: PartSeal): number {
+  return sealedSize - sealedSizeOf(plainSize, 0)
+}
+
+/** Where in the object the sealed chunks lie that are read together, from one of them on. */
+function readOf(
   part: PartSeal,
-  payloadKey: ReturnType<typeof openHeader>['payloadKey'],
-  headerSize: number,
+  first: number,
+  lastChunk: number,
+): { readonly start: number; readonly end: number } {
+  const payload = headerSizeOf(part)
+  const chunks = Math.min(CHUNKS_PER_READ, lastChunk + 1 - first)
+  return {
+    start: payload + first * SEALED_CHUNK_SIZE,
+    end: Math.min(payload + (first + chunks) * SEALED_CHUNK_SIZE, part.sealedSize),
+  }
+}
+
+/** Sealed chunks that lie one after the other. */
+interface SealedChunks {
+  /** The number of the first. */
+  readonly first: number
+  readonly sealed: Uint8Array
+  /** What `sealed` is in, for `free`. */
+  readonly memory: Uint8Array
+}
+
+async function* openChunks(
+  read: AsyncIterable<SealedChunks>,
+  part: PartSeal,
+  payloadKey: PayloadKey,
   start: number,
   end: number,
 ): AsyncGenerator<Uint8Array> {
-  const range = chunkRange(start, end, part.plainSize)
-  const lastOfPart = Math.max(0, Math.ceil(part.plainSize / CHUNK_SIZE) - 1)
-  for await (const { first, sealed } of readChunks(object, part, headerSize, range)) {
+  const { finalChunk } = chunkRange(start, end, part.plainSize)
+  for await (const { first, sealed, memory } of read) {
     // Handed on as one piece: a sixth less work for a large download than chunk by chunk.
     const chunks = Math.ceil(sealed.byteLength / SEALED_CHUNK_SIZE)
     const plain = Buffer.allocUnsafeSlow(
@@ -213,44 +248,53 @@ async function* openRange(
       const bytes = openChunk(
         payloadKey,
         chunk,
-        chunk === lastOfPart,
+        chunk === finalChunk,
         sealed.subarray(at, at + SEALED_CHUNK_SIZE),
       )
       plain.set(bytes, index * CHUNK_SIZE)
       free(bytes)
     }
-    free(sealed)
+    free(memory)
     const from = first * CHUNK_SIZE
     yield plain.subarray(Math.max(0, start - from), end - from)
   }
 }
 
-/** The sealed chunks of a range, some at a time: the next are on their way while some are opened. */
+/**
+ * The sealed chunks of a range, some at a time: the next are on their way while some are opened.
+ *
+ * @param prefix the beginning of the object, which has been read
+ */
 async function* readChunks(
   object: ObjectReader,
-  { sealedSize }: PartSeal,
-  headerSize: number,
-  { firstChunk, lastChunk }: { firstChunk: number; lastChunk: number },
-): AsyncGenerator<{ first: number; sealed: Uint8Array }> {
-  function read(first: number): Promise<Uint8Array> | undefined {
-    if (first > lastChunk) return undefined
-    const last = Math.min(first + CHUNKS_PER_READ - 1, lastChunk)
-    const from = headerSize + first * SEALED_CHUNK_SIZE
-    const bytes = object.read(
-      from,
-      Math.min(headerSize + (last + 1) * SEALED_CHUNK_SIZE, sealedSize) - from,
-    )
-    // Whoever comes to it is told.
-    bytes.catch(() => undefined)
-    return bytes
+  part: PartSeal,
+  prefix: Uint8Array,
+  firstChunk: number,
+  lastChunk: number,
+): AsyncGenerator<SealedChunks> {
+  async function read(first: number): Promise<SealedChunks> {
+    const { start, end } = readOf(part, first, lastChunk)
+    if (end <= prefix.byteLength) {
+      return { first, sealed: prefix.subarray(start, end), memory: prefix }
+    }
+    const sealed = await object.read(start, end - start)
+    return { first, sealed, memory: sealed }
   }
 
-  let next = read(firstChunk)
+  function begin(first: number): Promise<SealedChunks> | undefined {
+    if (first > lastChunk) return undefined
+    const chunks = read(first)
+    // Whoever comes to it is told.
+    chunks.catch(() => undefined)
+    return chunks
+  }
+
+  let next = begin(firstChunk)
   try {
     for (let first = firstChunk; next; first += CHUNKS_PER_READ) {
-      const sealed = await next
-      next = read(first + CHUNKS_PER_READ)
-      yield { first, sealed }
+      const chunks = await next
+      next = begin(first + CHUNKS_PER_READ)
+      yield chunks
     }
   } finally {
     // Nobody closes the object under a read.
