@@ -19,7 +19,7 @@ export async function peakAfter(
   const place = await startPlace(t, {
     HOLDFAST_BOX_FILE_MAX_MB: String(size / MIB),
     HOLDFAST_LOG_LEVEL: 'warn',
-    // A start from sources takes more memory than one from a cache; users have none.
+    // The first start of all, which has no code from a cache, takes the most memory.
     NODE_COMPILE_CACHE: '',
     ...settings,
   })

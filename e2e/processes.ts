@@ -186,8 +186,9 @@ export function spawnServer(
 
 function startWords(): string[] {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-  const [node, ...words] = scripts.start.split(' ')
-  if (node !== 'node') throw new Error(`npm start runs ${node}`)
+  const [cache, node, ...words] = scripts.start.split(' ')
+  if (!cache.startsWith('NODE_COMPILE_CACHE=') || node !== 'node')
+    throw new Error(`npm start runs ${scripts.start}`)
   return words
 }
 

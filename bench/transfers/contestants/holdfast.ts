@@ -23,8 +23,11 @@ export const holdfast: Entry = {
       HOLDFAST_LOG_LEVEL: 'warn',
       HOLDFAST_PREVIEW_MAX_MB: '0',
     }
-    const words = startWords().map((word) => (word.startsWith('--') ? word : join(ROOT, word)))
-    const program = await startProgram(PORT, process.execPath, ['--trace-gc', ...words], settings)
+    const { cache, words } = startWords()
+    const program = await startProgram(PORT, process.execPath, ['--trace-gc', ...words], {
+      ...settings,
+      NODE_COMPILE_CACHE: cache,
+    })
     const files = await companyFiles(settings)
     return {
       port: PORT,
@@ -69,7 +72,12 @@ async function companyFiles(settings: NodeJS.ProcessEnv): Promise<Omit<Request, 
   }
 }
 
-function startWords(): string[] {
+/** What `npm start` runs, with absolute paths. */
+function startWords(): { cache: string; words: string[] } {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-  return scripts.start.split(' ').slice(1)
+  const [cache, , ...words] = scripts.start.split(' ') as string[]
+  return {
+    cache: join(ROOT, cache?.split('=')[1] ?? ''),
+    words: words.map((word) => (word.startsWith('--') ? word : join(ROOT, word))),
+  }
 }

@@ -35,11 +35,14 @@ test('the image and the service run what npm start runs', async () => {
   const { scripts, dependencies } = JSON.parse(
     await readFile(new URL('package.json', ROOT), 'utf8'),
   ) as { scripts: { start: string }; dependencies: { node: string } }
+  const [, start] = /^NODE_COMPILE_CACHE=\S+ (node .*)$/.exec(scripts.start) ?? []
   const dockerfile = await readFile(new URL('Dockerfile', ROOT), 'utf8')
   const [, command = ''] = /^CMD (\[.*\])$/m.exec(dockerfile) ?? []
-  assert.equal((JSON.parse(command) as string[]).join(' '), scripts.start)
+  assert.equal((JSON.parse(command) as string[]).join(' '), start)
+  assert.match(dockerfile, /NODE_COMPILE_CACHE=/)
   assert.match(dockerfile, new RegExp(`^ARG NODE=${dependencies.node}-`, 'm'))
   const service = await readFile(new URL('deploy/holdfast.service', ROOT), 'utf8')
   const [, words] = /^ExecStart=\/\S+\/(node .*)$/m.exec(service) ?? []
-  assert.equal(words, scripts.start)
+  assert.equal(words, start)
+  assert.match(service, /NODE_COMPILE_CACHE=/)
 })
