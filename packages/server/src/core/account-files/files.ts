@@ -13,7 +13,7 @@ import type { NameSearch } from './name-search.ts'
 
 /** Rows that background work takes in one transaction, so that requests come in between. */
 const INDEXED_AT_ONCE = 64
-const PURGED_AT_ONCE = 500
+const PURGED_AT_ONCE = 64
 
 /** Where the bytes of account files live; the only store there is. */
 const DISK = 'local'
