@@ -70,11 +70,8 @@ if (values.write) await partOf(PAGE, 'memory').write(report())
 /** A server that starts, one that takes files, and one that hands them out, on a folder of their own. */
 function measure({ title, files, size }: Transfer): Promise<Peaks> {
   return inScope(async (scope) => {
-    const place = await startCompanyPlace(scope, {
-      HOLDFAST_LOG_LEVEL: 'warn',
-      // A start from sources takes more memory than one from a cache; users have none.
-      NODE_COMPILE_CACHE: '',
-    })
+    // The first start of all takes more memory than those that find their code in the cache.
+    const place = await startCompanyPlace(scope, { HOLDFAST_LOG_LEVEL: 'warn' })
     await place.server.stop()
     const idle = await peakWhile(scope, place, async () => undefined)
     const up = await peakWhile(scope, place, (port) => upload(place, port, files, size))

@@ -22,8 +22,6 @@ export function openPlace(config: Config, account: Account): Place {
       HOLDFAST_DATA: config.data,
       HOLDFAST_API_RATE_LIMIT: '0',
       HOLDFAST_LOG_LEVEL: 'warn',
-      // Users have none; and it would make the first start another than the rest.
-      NODE_COMPILE_CACHE: '',
     },
     sample: (count) => sampleOf(folderPaths(config.data).database, count),
   }
