@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Cell } from './cells.ts'
 import type { Job } from './client.ts'
 
 /** How a contestant is asked, apart from how much of it. */
@@ -34,6 +35,32 @@ export interface Entry {
   missing(): string | undefined
   /** @param folder empty, its own */
   start(folder: string): Promise<Contestant>
+}
+
+/** How a case is asked of a contestant; undefined when that cannot do it. */
+export async function requestFor(
+  { kind, size, files }: Cell,
+  contestant: Contestant,
+): Promise<Request | undefined> {
+  return kind === 'upload' ? contestant.upload : contestant.prepare?.(size, files)
+}
+
+/** @param first the number of the first request, which no other had */
+export function jobOf(cell: Cell, { port }: Contestant, request: Request, first: number): Job {
+  const { kind, size, requests, connections, range } = cell
+  const isUpload = kind === 'upload'
+  const headers = { ...request.headers }
+  if (isUpload && 'tus-resumable' in headers) headers['upload-length'] = String(size)
+  return {
+    ...request,
+    headers,
+    port,
+    size: isUpload ? size : 0,
+    requests,
+    connections,
+    first,
+    ...(range && { range }),
+  }
 }
 
 /** Starts a program and waits until its port is open. */

@@ -4,7 +4,7 @@
  * All contestants run beside each other on fresh folders and are driven in turn by the same client,
  * round after round, so that whatever else the machine does hits them alike; only ratios within one
  * run mean something. Uploads to Holdfast are forms with a token, sealed, durable before the answer;
- * nginx neither seals nor syncs. What a case wrote is removed before the next, outside the time.
+ * nginx neither seals nor syncs. What is large is removed before the next run, outside the time.
  *
  * usage: npm run bench -- [--cells up-8m,down-8m] [--only 'nginx tuned,Holdfast'] [--rounds 5] [--json] [--write]
  */
@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { CELLS, type Cell } from './cells.ts'
-import type { Contestant, Entry, Request } from './contestant.ts'
+import { type Contestant, type Entry, jobOf, type Request, requestFor } from './contestant.ts'
 import { holdfast } from './contestants/holdfast.ts'
 import { nginx } from './contestants/nginx.ts'
 import { plainNode } from './contestants/plain-node.ts'
@@ -83,8 +83,7 @@ async function measure(cell: Cell): Promise<Figures[]> {
   const prepared: { name: string; contestant: Contestant; request: Request; samples: Sample[] }[] =
     []
   for (const { name, contestant } of running) {
-    const request =
-      cell.kind === 'upload' ? contestant.upload : await contestant.prepare?.(cell.size, cell.files)
+    const request = await requestFor(cell, contestant)
     if (request) prepared.push({ name, contestant, request, samples: [] })
   }
   for (let round = 0; round <= rounds; round += 1) {
@@ -99,24 +98,12 @@ async function measure(cell: Cell): Promise<Figures[]> {
 }
 
 async function run(cell: Cell, contestant: Contestant, request: Request): Promise<Sample> {
-  const { pids, port } = contestant
-  const { size, requests, connections, range, kind } = cell
-  const isUpload = kind === 'upload'
-  const headers = { ...request.headers }
-  if (isUpload && 'tus-resumable' in headers) Object.assign(headers, { 'upload-length': `${size}` })
+  const { pids } = contestant
+  const { size, requests, kind } = cell
   resetPeak(pids)
   const cpu = cpuSeconds(pids)
   const collections = contestant.collections?.() ?? 0
-  const measured = await ask({
-    ...request,
-    headers,
-    port,
-    size: isUpload ? size : 0,
-    requests,
-    connections,
-    first: uploads,
-    ...(range && { range }),
-  })
+  const measured = await ask(jobOf(cell, contestant, request, uploads))
   const gibibytes = measured.bytes / 2 ** 30
   const sample = {
     rate: measured.bytes / 1e6 / measured.seconds,
@@ -127,7 +114,7 @@ async function run(cell: Cell, contestant: Contestant, request: Request): Promis
     peak: peakMemory(pids),
     collections: ((contestant.collections?.() ?? 0) - collections) / gibibytes,
   }
-  if (isUpload) {
+  if (kind === 'upload') {
     uploads += requests
     // ext4 makes new files at a tenth of its rate for a minute after thousands were removed.
     if (size >= CLEANED_FROM) await contestant.clean()

@@ -12,42 +12,47 @@ const PORT = 8500
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** Holdfast as `npm start` starts it, through the company files' API, with everything on. */
-export const holdfast: Entry = {
-  name: 'Holdfast',
-  missing: () => undefined,
-  async start(folder) {
-    await mkdir(folder, { recursive: true })
-    const settings = {
-      HOLDFAST_DATA: join(folder, 'data'),
-      HOLDFAST_PORT: String(PORT),
-      HOLDFAST_LOG_LEVEL: 'warn',
-      HOLDFAST_PREVIEW_MAX_MB: '0',
-    }
-    const { cache, words } = startWords()
-    const program = await startProgram(PORT, process.execPath, ['--trace-gc', ...words], {
-      ...settings,
-      NODE_COMPILE_CACHE: cache,
-    })
-    const files = await companyFiles(settings)
-    return {
-      port: PORT,
-      pids: [program.child.pid as number],
-      upload: { ...files, method: 'POST', part: 'file' },
-      async prepare(size, count) {
-        const paths: string[] = []
-        for (let number = 0; number < count; number += 1) {
-          const upload = { ...files, method: 'POST', part: 'file', port: PORT, size }
-          const { answer } = await ask({ ...upload, requests: 1, connections: 1, first: 0 })
-          paths.push(`${files.paths[0]}/${JSON.parse(answer).resource.id}/download`)
-        }
-        return { ...files, method: 'GET', paths }
-      },
-      collections: () => program.output().match(/Mark-Compact/g)?.length ?? 0,
-      // By hand, as for the others: the rows that stay are few and are not asked for again.
-      clean: () => removeUploads(join(folder, 'data', 'blobs')),
-      stop: program.stop,
-    }
-  },
+export const holdfast: Entry = holdfastWith(['--trace-gc'])
+
+/** @param flags for Node, besides those of `npm start` */
+export function holdfastWith(flags: readonly string[]): Entry {
+  return {
+    name: 'Holdfast',
+    missing: () => undefined,
+    async start(folder) {
+      await mkdir(folder, { recursive: true })
+      const settings = {
+        HOLDFAST_DATA: join(folder, 'data'),
+        HOLDFAST_PORT: String(PORT),
+        HOLDFAST_LOG_LEVEL: 'warn',
+        HOLDFAST_PREVIEW_MAX_MB: '0',
+      }
+      const { cache, words } = startWords()
+      const program = await startProgram(PORT, process.execPath, [...flags, ...words], {
+        ...settings,
+        NODE_COMPILE_CACHE: cache,
+      })
+      const files = await companyFiles(settings)
+      return {
+        port: PORT,
+        pids: [program.child.pid as number],
+        upload: { ...files, method: 'POST', part: 'file' },
+        async prepare(size, count) {
+          const paths: string[] = []
+          for (let number = 0; number < count; number += 1) {
+            const upload = { ...files, method: 'POST', part: 'file', port: PORT, size }
+            const { answer } = await ask({ ...upload, requests: 1, connections: 1, first: 0 })
+            paths.push(`${files.paths[0]}/${JSON.parse(answer).resource.id}/download`)
+          }
+          return { ...files, method: 'GET', paths }
+        },
+        collections: () => program.output().match(/Mark-Compact/g)?.length ?? 0,
+        // By hand, as for the others: the rows that stay are few and are not asked for again.
+        clean: () => removeUploads(join(folder, 'data', 'blobs')),
+        stop: program.stop,
+      }
+    },
+  }
 }
 
 /** A company with one member who has a token. */
