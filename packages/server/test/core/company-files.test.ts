@@ -10,6 +10,7 @@ import { readRootKey } from '../../src/store/root-key.ts'
 import { collect, inPieces, pattern } from '../helpers/bytes.ts'
 import { atEnd } from '../helpers/cleanup.ts'
 import { sendChunk } from '../helpers/companies.ts'
+import { eventually } from '../helpers/http.ts'
 import { assertRefused } from '../helpers/refusals.ts'
 import type { TestClock } from '../helpers/server.ts'
 import { openTestStore, rowsOf, type TestStore, tamper } from '../helpers/store.ts'
@@ -104,6 +105,31 @@ test('a whole file never expires', async (t) => {
   assert.equal(await core.companyUploads.expire(), 0)
   assert.equal((await core.companyFiles.get(mia, id)).whole, true)
 })
+
+for (const [size, where] of [
+  [5, 'in the database'],
+  [MIB, 'in the store'],
+] as const) {
+  test(`who opened content ${where} gets it whole after an overwrite, and then it goes`, async (t) => {
+    const place = await scene(t)
+    const { core, mia } = place
+    const old = pattern(size, 1)
+    const { id } = await create(core, mia, old)
+    const { blob, close } = await core.companyFiles.open(mia, id)
+    await sendChunk(core, place.app, id, { number: 1 }, pattern(size, 2))
+    assert.deepEqual(Buffer.from(await collect(core.blobs.read(blob, 0, size))), Buffer.from(old))
+    close()
+    await eventually(async () => (await rowsOf(place.config, 'select id from blob')).length === 1)
+    const left = await rowsOf(place.config, 'select blob_id from small_content')
+    assert.equal(left.length, size === MIB ? 0 : 1)
+    const now = await core.companyFiles.open(mia, id)
+    assert.deepEqual(
+      Buffer.from(await collect(core.blobs.read(now.blob, 0, size))),
+      Buffer.from(pattern(size, 2)),
+    )
+    now.close()
+  })
+}
 
 test('a quota is checked when an upload is announced, when a chunk announces it, and when it comes whole', async (t) => {
   const place = await scene(t, { HOLDFAST_COMPANY_QUOTA_MB: '1' })

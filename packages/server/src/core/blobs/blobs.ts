@@ -192,12 +192,14 @@ export function createBlobs(
   }
 
   /**
-   * @param keptUntil its bytes wait until then
-   * @returns whether parts are left to be removed from the store
+   * @param isRead whether somebody may still read its bytes, which then stay
+   * @param keptUntil they wait until then for readers of other servers
+   * @returns whether bytes are left to be removed
    */
   async function release(
     writer: Writer,
     blobId: string,
+    isRead: boolean,
     keptUntil: number | null = null,
   ): Promise<boolean> {
     const marked = await writer
@@ -208,6 +210,7 @@ export function createBlobs(
       .executeTakeFirst()
     if (marked.numUpdatedRows === 0n) return false
     await failpoint('blob.released')
+    if (isRead) return true
     const { numDeletedRows } = await writer
       .deleteFrom('small_content')
       .where('blob_id', '=', blobId)
@@ -230,6 +233,7 @@ export function createBlobs(
     await failpoint('blob.emptied')
     await database.write(async (writer) => {
       await writer.deleteFrom('blob_part').where('blob_id', 'in', blobIds).execute()
+      await writer.deleteFrom('small_content').where('blob_id', 'in', blobIds).execute()
       await writer
         .deleteFrom('blob')
         .where('id', 'in', blobIds)
@@ -340,12 +344,12 @@ export function createBlobs(
       for (const list of [released, replaced, dropped, taken]) list.length = 0
       const result = await work(writer, {
         release: async (blobId) => {
-          if (await release(writer, blobId)) released.push(blobId)
+          if (await release(writer, blobId, false)) released.push(blobId)
         },
         replace: async (blobId) => {
           // Who else reads it is not known here: the sweep removes it in time.
-          if (isShared) await release(writer, blobId, clock() + READERS_MS)
-          else if (await release(writer, blobId)) replaced.push(blobId)
+          if (isShared) await release(writer, blobId, true, clock() + READERS_MS)
+          else if (await release(writer, blobId, readers.are(blobId))) replaced.push(blobId)
         },
         drop: (object) => dropped.push(object),
         take: (object) => taken.push(object),
@@ -538,6 +542,7 @@ function createReaders(clock: Clock) {
         return waiting.delete(blobId)
       }
     },
+    are: (blobId: string): boolean => reading.has(blobId),
     /** Lets the bytes of a blob that was overwritten wait, if somebody reads them. */
     outlive(blobId: string): boolean {
       if (reading.has(blobId)) waiting.set(blobId, clock() + READERS_MS)
