@@ -93,10 +93,11 @@ function growsAtMost(most: number, from?: number): Aim {
   }
 }
 
+/** Of the most files. */
 function atMost(limit: number, unit: string): Aim {
   return {
     text: `≤ ${whole(limit)} ${unit}`,
-    isReached: (row, sizes) => sizes.every((figures) => row.value(figures) <= limit),
+    isReached: (row, sizes) => sizes.slice(-1).every((figures) => row.value(figures) <= limit),
   }
 }
 
