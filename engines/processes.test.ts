@@ -556,23 +556,29 @@ function beginnings(ceph: Ceph): void {
     assertSameBytes(await collect(other.blobs.read(staged, 0, staged.size)), content)
   })
 
-  it('is overwritten, but its bytes wait for an hour for those who read them elsewhere', async (t) => {
-    const { config, clock, one, other, keeper } = await openCores(t, ceph)
-    const staged = await stage(one)
-    await one.blobs.keep(staged, (writer) => link(writer, keeper, staged.id))
-    await one.blobs.changing(async (writer, { replace }) => {
-      await writer.deleteFrom('saved_file').execute()
-      await replace(staged.id)
+  for (const [bytes, where] of [
+    [content, 'the bucket'],
+    [pattern(10), 'the database'],
+  ] as const) {
+    it(`is overwritten, but its bytes in ${where} wait for an hour for those who read them elsewhere`, async (t) => {
+      const { config, clock, one, other, keeper } = await openCores(t, ceph)
+      const staged = await one.blobs.stage(inPieces(bytes), bytes.length)
+      await one.blobs.keep(staged, (writer) => link(writer, keeper, staged.id))
+      await one.blobs.changing(async (writer, { replace }) => {
+        await writer.deleteFrom('saved_file').execute()
+        await replace(staged.id)
+      })
+      clock.advance(HOUR_MS - 1)
+      assert.deepEqual(await other.sweep(clock.now), NOTHING_DONE)
+      assertSameBytes(await collect(other.blobs.read(staged, 0, staged.size)), bytes)
+      const fsck = { served: false, grace: HOUR_MS, repair: false, most: 10 }
+      assert.deepEqual((await other.checks.fsck(fsck)).findings, [])
+      clock.advance(1)
+      assert.deepEqual(await other.sweep(clock.now), { ...NOTHING_DONE, finished: 1 })
+      assert.deepEqual(await rowsOf(config, 'select id from blob'), [])
+      assert.deepEqual(await rowsOf(config, 'select blob_id from small_content'), [])
     })
-    clock.advance(HOUR_MS - 1)
-    assert.deepEqual(await other.sweep(clock.now), NOTHING_DONE)
-    assertSameBytes(await collect(other.blobs.read(staged, 0, staged.size)), content)
-    const fsck = { served: false, grace: HOUR_MS, repair: false, most: 10 }
-    assert.deepEqual((await other.checks.fsck(fsck)).findings, [])
-    clock.advance(1)
-    assert.deepEqual(await other.sweep(clock.now), { ...NOTHING_DONE, finished: 1 })
-    assert.deepEqual(await rowsOf(config, 'select id from blob'), [])
-  })
+  }
 }
 
 async function serverIds(reader: Reader): Promise<string[]> {
