@@ -1,6 +1,6 @@
 import type { Identity } from '@holdfast/seal'
 import type { Config } from './config.ts'
-import { BLOB_FOLDER } from './core/blobs/blobs.ts'
+import { BLOB_FOLDER } from './core/blobs/names.ts'
 import type { BlobStore } from './core/blobs/store.ts'
 import { followClock, type SharedClock } from './core/clock.ts'
 import { type Core, createCore } from './core/core.ts'

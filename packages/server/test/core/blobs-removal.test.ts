@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs/promises'
 import { test } from 'node:test'
-import { partName } from '../../src/core/blobs/blobs.ts'
+import { partName } from '../../src/core/blobs/names.ts'
 import { createKeeper, held, keep, LIMIT, link } from '../helpers/blobs.ts'
 import { stub, systemError } from '../helpers/builtins.ts'
 import { assertSameBytes, collect, inPieces, pattern } from '../helpers/bytes.ts'

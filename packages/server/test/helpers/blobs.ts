@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
-import { type Blobs, partName, type StoredBlob } from '../../src/core/blobs/blobs.ts'
+import type { Blobs, StoredBlob } from '../../src/core/blobs/blobs.ts'
+import { partName } from '../../src/core/blobs/names.ts'
 import type { Writer } from '../../src/core/database.ts'
 import type { Sealed } from '../../src/core/schema.ts'
 import { inPieces } from './bytes.ts'

@@ -1,6 +1,6 @@
 import { readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { partName } from '../../src/core/blobs/blobs.ts'
+import { partName } from '../../src/core/blobs/names.ts'
 import type { TestServer } from './server.ts'
 import { objectNames } from './test-blobs.ts'
 

@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { type RawBuilder, sql } from 'kysely'
 import type { Clock } from '../clock.ts'
 import type { Database, Writer } from '../database.ts'
@@ -6,21 +6,17 @@ import { CoreError } from '../errors.ts'
 import { failpoint } from '../failpoints.ts'
 import { requireEpoch } from '../keys/epochs.ts'
 import type { Keyring } from '../keys/keyring.ts'
-import {
-  SEALED_COLUMN_OVERHEAD,
-  type SealedColumn,
-  sealedBytes,
-  sealedJson,
-} from '../keys/sealed-column.ts'
+import { SEALED_COLUMN_OVERHEAD, sealedBytes, sealedJson } from '../keys/sealed-column.ts'
 import { prepare } from '../prepared.ts'
-import type { BlobSeal, NewRow, PartSeal, Row } from '../schema.ts'
+import type { BlobSeal, PartSeal } from '../schema.ts'
 import { hasNoLink } from './links.ts'
-import { createParts, type PartsWriter, readPart, type StoredPart } from './parts.ts'
+import { partName } from './names.ts'
+import { partRow } from './part-rows.ts'
+import { createParts, type PartsWriter, type StoredPart } from './parts.ts'
+import { createReaders, READERS_MS } from './readers.ts'
+import { createReading } from './reading.ts'
 import type { StagedObjects } from './staged.ts'
 import type { BlobStore } from './store.ts'
-
-/** How long bytes that were overwritten wait for those who still read them. */
-const READERS_MS = 3600 * 1000
 
 /** Bytes that are sealed and durable but that nobody can see yet. */
 export interface StagedBlob {
@@ -108,27 +104,11 @@ export interface Blobs {
   read(blob: StoredBlob, start: number, end: number): AsyncGenerator<Uint8Array>
 }
 
-/** The store's name of a part. */
-export function partName(blobId: string, number: number): string {
-  return `${BLOB_FOLDER}${blobId.slice(0, 2)}/${blobId}.${number}`
-}
-
-/**
- * Its name for one more copy of a part, which is not made in the place of another. Blob and number
- * stand in it for those who have nothing but the files.
- */
-export function copyName(blobId: string, number: number): string {
-  return `${partName(blobId, number)}.${randomBytes(8).toString('hex')}`
-}
-
 /** Bytes that staged content takes where it is kept. */
 export function sealedSizeOf({ small, parts }: StagedBlob): number {
   if (small) return small.byteLength + SEALED_COLUMN_OVERHEAD
   return parts.reduce((sum, part) => sum + part.sealedSize, 0)
 }
-
-/** The store's folder of all parts. */
-export const BLOB_FOLDER = 'blobs/'
 
 /**
  * @param staged what is being written to the store
@@ -161,9 +141,6 @@ export function createBlobs(
     database.read
       .insertInto('small_content')
       .values({ blob_id: slot('id'), sealed: slot('sealed') }),
-  )
-  const selectSmall = prepare((slot: (name: 'id') => never) =>
-    database.read.selectFrom('small_content').select('sealed').where('blob_id', '=', slot('id')),
   )
 
   const readers = createReaders(clock)
@@ -240,99 +217,6 @@ export function createBlobs(
         .where('state', '=', 'deleting')
         .execute()
     })
-  }
-
-  async function readSmall(blob: StoredBlob): Promise<Uint8Array | undefined> {
-    const [row] = await selectSmall(database.read, { id: blob.id })
-    if (!row) return undefined
-    const plain = smallColumn.open(blob.id, '', row.sealed)
-    if (plain.byteLength !== blob.size) throw damaged(blob, 'does not have its size')
-    return plain
-  }
-
-  /** The parts in order, each held against its sealed column. */
-  async function partsOf(blob: StoredBlob): Promise<StoredPart[]> {
-    const rows = await database.read
-      .selectFrom('blob_part')
-      .selectAll()
-      .where('blob_id', '=', blob.id)
-      .orderBy('number')
-      .execute()
-    const whole = await sealOf(blob)
-    if (rows.length !== whole.parts || blob.size !== whole.size) {
-      throw damaged(blob, 'does not have all its parts')
-    }
-    const parts = rows.map((row) => storedPart(partColumn, row))
-    if (rows.some((row, index) => row.number !== index + 1)) {
-      throw damaged(blob, 'has parts that are not numbered as they were')
-    }
-    const total = parts.reduce((sum, part) => sum + part.plainSize, 0)
-    if (total !== blob.size) throw damaged(blob, 'has parts that do not add up')
-    return parts
-  }
-
-  async function sealOf(blob: StoredBlob): Promise<BlobSeal> {
-    const row = await database.read
-      .selectFrom('blob')
-      .select('sealed')
-      .where('id', '=', blob.id)
-      .executeTakeFirst()
-    if (!row) throw new CoreError('file_not_found', 'the blob is gone')
-    if (!row.sealed) throw damaged(blob, 'has neither content nor parts')
-    return blobColumn.open(blob.id, '', row.sealed)
-  }
-
-  /** Goes on in the copy that took the place of an object while it was read. */
-  async function* readStored(
-    blob: StoredBlob,
-    number: number,
-    part: StoredPart,
-    start: number,
-    end: number,
-  ): AsyncGenerator<Uint8Array> {
-    let copy = part
-    let at = start
-    for (;;) {
-      try {
-        for await (const bytes of readPart(store, keyring, copy, at, end)) {
-          at += bytes.byteLength
-          yield bytes
-        }
-        return
-      } catch (error) {
-        if (!(error instanceof CoreError) || error.code !== 'file_not_found') throw error
-        copy = await otherCopy(blob, number, copy, error)
-      }
-    }
-  }
-
-  /** An object that is gone while its row stands is damage; both go together when a blob is deleted. */
-  async function otherCopy(
-    blob: StoredBlob,
-    number: number,
-    missing: StoredPart,
-    error: CoreError,
-  ): Promise<StoredPart> {
-    const row = await database.read
-      .selectFrom('blob_part')
-      .selectAll()
-      .where('blob_id', '=', blob.id)
-      .where('number', '=', number)
-      .executeTakeFirst()
-    const copy = row && storedPart(partColumn, row)
-    if (copy && copy.object !== missing.object && copy.plainSize === missing.plainSize) return copy
-    if (!(await isStored(blob.id))) throw error
-    throw new CoreError('integrity', `${missing.object} is missing`, { cause: error })
-  }
-
-  async function isStored(blobId: string): Promise<boolean> {
-    const row = await database.read
-      .selectFrom('blob')
-      .select('id')
-      .where('id', '=', blobId)
-      .where('state', '=', 'stored')
-      .executeTakeFirst()
-    return row !== undefined
   }
 
   const changing: Blobs['changing'] = async (work) => {
@@ -459,20 +343,7 @@ export function createBlobs(
       return unread.length
     },
 
-    async *read(blob, start, end) {
-      const small = await readSmall(blob)
-      if (small) {
-        yield small.subarray(start, end)
-        return
-      }
-      let offset = 0
-      for (const [index, part] of (await partsOf(blob)).entries()) {
-        const from = Math.max(start - offset, 0)
-        const to = Math.min(end - offset, part.plainSize)
-        if (from < to) yield* readStored(blob, index + 1, part, from, to)
-        offset += part.plainSize
-      }
-    },
+    read: createReading(database, store, keyring).read,
   }
 }
 
@@ -481,73 +352,10 @@ export function isToRemove(now: number): RawBuilder<boolean> {
   return sql<boolean>`(blob.state = 'deleting' and coalesce(blob.kept_until, 0) <= ${now})`
 }
 
-function damaged({ id }: StoredBlob, what: string): CoreError {
-  return new CoreError('integrity', `blob ${id} ${what}`)
-}
-
-/** The row of a part. */
-export function partRow(
-  column: SealedColumn<PartSeal>,
-  blobId: string,
-  number: number,
-  { object, epoch, digest, plainSize, sealedSize }: StoredPart,
-): NewRow<'blob_part'> {
-  return {
-    blob_id: blobId,
-    number,
-    plain_size: plainSize,
-    sealed_size: sealedSize,
-    epoch,
-    object,
-    sealed: column.seal(`${blobId}.${number}`, '', { digest, plainSize, sealedSize }),
-  }
-}
-
-/**
- * What the row of a part says, held against what was sealed of it.
- *
- * @throws CoreError integrity
- */
-export function storedPart(column: SealedColumn<PartSeal>, row: Row<'blob_part'>): StoredPart {
-  const part = column.open(`${row.blob_id}.${row.number}`, '', row.sealed)
-  if (row.plain_size !== part.plainSize || row.sealed_size !== part.sealedSize) {
-    throw new CoreError('integrity', `the row of ${row.object} does not match what was sealed`)
-  }
-  return { ...part, object: row.object, epoch: row.epoch }
-}
-
 /**
  * Whether a transaction that failed may have reached the disk all the same. What it would have made
  * visible is then not removed: the sweep decides.
  */
 export function mayBeCommitted(error: unknown): boolean {
   return error instanceof CoreError && error.code === 'storage_unavailable'
-}
-
-/** Who reads what in this process, so that bytes that are overwritten can wait for them. */
-function createReaders(clock: Clock) {
-  const reading = new Map<string, number>()
-  const waiting = new Map<string, number>()
-  return {
-    /** @returns ends the reading; answers whether it was the last one that bytes wait for */
-    begin(blobId: string): () => boolean {
-      reading.set(blobId, (reading.get(blobId) ?? 0) + 1)
-      return () => {
-        const left = (reading.get(blobId) ?? 1) - 1
-        if (left > 0) {
-          reading.set(blobId, left)
-          return false
-        }
-        reading.delete(blobId)
-        return waiting.delete(blobId)
-      }
-    },
-    are: (blobId: string): boolean => reading.has(blobId),
-    /** Lets the bytes of a blob that was overwritten wait, if somebody reads them. */
-    outlive(blobId: string): boolean {
-      if (reading.has(blobId)) waiting.set(blobId, clock() + READERS_MS)
-      return reading.has(blobId)
-    },
-    areWaitedFor: (blobId: string): boolean => (waiting.get(blobId) ?? 0) > clock(),
-  }
 }

@@ -2,7 +2,7 @@ import { inBatches } from '../batches.ts'
 import type { Clock } from '../clock.ts'
 import type { Database } from '../database.ts'
 import { forgetSilent } from '../processes/processes.ts'
-import { BLOB_FOLDER } from './blobs.ts'
+import { BLOB_FOLDER } from './names.ts'
 import type { BlobStore, ObjectEntry } from './store.ts'
 
 const BATCH = 500

@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from 'kysely'
 import { inLanes, pages } from '../batches.ts'
-import { storedPart } from '../blobs/blobs.ts'
+import { storedPart } from '../blobs/part-rows.ts'
 import { checkPart, readPart, type StoredPart } from '../blobs/parts.ts'
 import { type BlobStore, QUARANTINE_FOLDER, TRASH_FOLDER } from '../blobs/store.ts'
 import type { Database } from '../database.ts'

@@ -1,5 +1,5 @@
 import { inBatches, inLanes } from '../batches.ts'
-import { BLOB_FOLDER } from '../blobs/blobs.ts'
+import { BLOB_FOLDER } from '../blobs/names.ts'
 import { checkPart, largestPart, readPart, type StoredPart } from '../blobs/parts.ts'
 import { type BlobStore, type ObjectReader, readObject } from '../blobs/store.ts'
 import { withoutRow } from '../blobs/untracked.ts'

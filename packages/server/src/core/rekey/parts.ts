@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
-import { copyName, mayBeCommitted, partRow, storedPart } from '../blobs/blobs.ts'
+import { mayBeCommitted } from '../blobs/blobs.ts'
+import { copyName } from '../blobs/names.ts'
+import { partRow, storedPart } from '../blobs/part-rows.ts'
 import { createPart, readPart, type StoredPart } from '../blobs/parts.ts'
 import type { BlobStore } from '../blobs/store.ts'
 import type { Database } from '../database.ts'
