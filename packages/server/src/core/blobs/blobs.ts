@@ -8,7 +8,7 @@ import { requireEpoch } from '../keys/epochs.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { SEALED_COLUMN_OVERHEAD, sealedBytes, sealedJson } from '../keys/sealed-column.ts'
 import { prepare } from '../prepared.ts'
-import type { BlobSeal, PartSeal } from '../schema.ts'
+import type { BlobSeal, NewRow, PartSeal } from '../schema.ts'
 import { hasNoLink } from './links.ts'
 import { partName } from './names.ts'
 import { partRow } from './part-rows.ts'
@@ -142,6 +142,17 @@ export function createBlobs(
       .insertInto('small_content')
       .values({ blob_id: slot('id'), sealed: slot('sealed') }),
   )
+  const insertPart = prepare((slot: (name: keyof NewRow<'blob_part'>) => never) =>
+    database.read.insertInto('blob_part').values({
+      blob_id: slot('blob_id'),
+      number: slot('number'),
+      plain_size: slot('plain_size'),
+      sealed_size: slot('sealed_size'),
+      epoch: slot('epoch'),
+      object: slot('object'),
+      sealed: slot('sealed'),
+    }),
+  )
 
   const readers = createReaders(clock)
 
@@ -159,10 +170,7 @@ export function createBlobs(
     if (small) await insertSmall(writer, { id, sealed: smallColumn.seal(id, '', small) })
     for (const [index, part] of parts.entries()) {
       await requireEpoch(writer, keyring, part.epoch)
-      await writer
-        .insertInto('blob_part')
-        .values(partRow(partColumn, id, index + 1, part))
-        .execute()
+      await insertPart(writer, partRow(partColumn, id, index + 1, part))
       take(part.object)
     }
     await failpoint('blob.inserted')

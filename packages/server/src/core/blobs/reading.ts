@@ -22,6 +22,16 @@ export function createReading(
   const selectSmall = prepare((slot: (name: 'id') => never) =>
     database.read.selectFrom('small_content').select('sealed').where('blob_id', '=', slot('id')),
   )
+  const selectSeal = prepare((slot: (name: 'id') => never) =>
+    database.read.selectFrom('blob').select('sealed').where('id', '=', slot('id')),
+  )
+  const selectParts = prepare((slot: (name: 'id') => never) =>
+    database.read
+      .selectFrom('blob_part')
+      .selectAll()
+      .where('blob_id', '=', slot('id'))
+      .orderBy('number'),
+  )
 
   async function readSmall(blob: StoredBlob): Promise<Uint8Array | undefined> {
     const [row] = await selectSmall(database.read, { id: blob.id })
@@ -33,12 +43,7 @@ export function createReading(
 
   /** The parts in order, each held against its sealed column. */
   async function partsOf(blob: StoredBlob): Promise<StoredPart[]> {
-    const rows = await database.read
-      .selectFrom('blob_part')
-      .selectAll()
-      .where('blob_id', '=', blob.id)
-      .orderBy('number')
-      .execute()
+    const rows = await selectParts(database.read, { id: blob.id })
     const whole = await sealOf(blob)
     if (rows.length !== whole.parts || blob.size !== whole.size) {
       throw damaged(blob, 'does not have all its parts')
@@ -53,11 +58,7 @@ export function createReading(
   }
 
   async function sealOf(blob: StoredBlob): Promise<BlobSeal> {
-    const row = await database.read
-      .selectFrom('blob')
-      .select('sealed')
-      .where('id', '=', blob.id)
-      .executeTakeFirst()
+    const [row] = await selectSeal(database.read, { id: blob.id })
     if (!row) throw new CoreError('file_not_found', 'the blob is gone')
     if (!row.sealed) throw damaged(blob, 'has neither content nor parts')
     return blobColumn.open(blob.id, '', row.sealed)

@@ -1,8 +1,12 @@
-import { sql } from 'kysely'
+import { CompiledQuery } from 'kysely'
 import type { Writer } from '../../core/database.ts'
 
 /** Transactions that are committed together at most, so that none waits long for others. */
 const MOST = 32
+
+const SAVEPOINT = CompiledQuery.raw('savepoint work')
+const ROLLBACK = CompiledQuery.raw('rollback to work')
+const RELEASE = CompiledQuery.raw('release work')
 
 type Work = (writer: Writer) => Promise<unknown>
 
@@ -85,14 +89,14 @@ export function createCommitGroups(
 
 /** @throws when the whole transaction is lost */
 async function settled(writer: Writer, work: Work): Promise<PromiseSettledResult<unknown>> {
-  await sql`savepoint work`.execute(writer)
+  await writer.executeQuery(SAVEPOINT)
   let outcome: PromiseSettledResult<unknown>
   try {
     outcome = { status: 'fulfilled', value: await work(writer) }
   } catch (reason) {
-    await sql`rollback to work`.execute(writer)
+    await writer.executeQuery(ROLLBACK)
     outcome = { status: 'rejected', reason }
   }
-  await sql`release work`.execute(writer)
+  await writer.executeQuery(RELEASE)
   return outcome
 }
