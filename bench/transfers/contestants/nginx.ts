@@ -71,7 +71,6 @@ http {
   client_body_temp_path ${folder}/tmp;
   client_body_buffer_size ${bodyBuffer};
   sendfile on;
-  tcp_nopush on;
   default_type application/octet-stream;
   server {
     listen 127.0.0.1:${port};
