@@ -16,8 +16,11 @@ import { free } from '../../core/memory.ts'
 import { type Files, nodeFiles } from '../files.ts'
 import { syncFolder } from '../sync-folder.ts'
 
-/** One `writev` of about a MiB costs 10 to 20 % less than one of a quarter. */
-const GROUP_BYTES = 1024 * 1024
+/**
+ * A sealed chunk each. Where the kernel makes pages as large as what is written at once, a MiB at a time
+ * took up to a third more processor time for an upload (`docs/performance.md`).
+ */
+const GROUP_BYTES = 64 * 1024
 const WRITES_IN_FLIGHT = 2
 /** Synced on the way while more comes: the last sync of a large file then has little left to do. */
 const SYNC_BYTES = 16 * 1024 * 1024
