@@ -3,6 +3,9 @@ import type { Job } from './client.ts'
 const KIB = 1024
 const MIB = 1024 * KIB
 
+/** Bytes of uploads that would fill the disk if they stayed. */
+export const CLEANED_FROM = MIB
+
 /** One kind of work, done by each contestant in turn. */
 export interface Cell {
   readonly id: string

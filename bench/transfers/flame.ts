@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { CELLS, type Cell } from './cells.ts'
+import { CELLS, type Cell, CLEANED_FROM } from './cells.ts'
 import { type Contestant, jobOf, requestFor } from './contestant.ts'
 import { holdfastWith } from './contestants/holdfast.ts'
 import { drawFlame } from './flame-graph.ts'
@@ -62,7 +62,7 @@ async function sample(
   async function run(): Promise<void> {
     await ask(jobOf(cell, contestant, request as NonNullable<typeof request>, next))
     next += cell.requests
-    if (cell.kind === 'upload') await contestant.clean()
+    if (cell.kind === 'upload' && cell.size >= CLEANED_FROM) await contestant.clean()
   }
   await run()
   const words = ['record', '--quiet', '--call-graph', 'fp', '-F', String(RATE), '-o', file]

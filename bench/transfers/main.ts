@@ -13,7 +13,7 @@ import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { CELLS, type Cell } from './cells.ts'
+import { CELLS, type Cell, CLEANED_FROM } from './cells.ts'
 import { type Contestant, type Entry, jobOf, type Request, requestFor } from './contestant.ts'
 import { holdfast } from './contestants/holdfast.ts'
 import { nginx } from './contestants/nginx.ts'
@@ -33,8 +33,6 @@ const ENTRIES: readonly Entry[] = [
   rclone,
   holdfast,
 ]
-/** Bytes of uploads that would fill the disk if they stayed. */
-const CLEANED_FROM = 1024 * 1024
 /** Until the disk has taken what the last case left. */
 const SETTLE_MS = 300
 
