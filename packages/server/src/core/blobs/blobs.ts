@@ -241,7 +241,7 @@ export function createBlobs(
         replace: async (blobId) => {
           // Who else reads it is not known here: the sweep removes it in time.
           if (isShared) await release(writer, blobId, true, clock() + READERS_MS)
-          else if (await release(writer, blobId, readers.are(blobId))) replaced.push(blobId)
+          else if (await release(writer, blobId, readers.isRead(blobId))) replaced.push(blobId)
         },
         drop: (object) => dropped.push(object),
         take: (object) => taken.push(object),

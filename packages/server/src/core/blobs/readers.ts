@@ -21,7 +21,7 @@ export function createReaders(clock: Clock) {
         return waiting.delete(blobId)
       }
     },
-    are: (blobId: string): boolean => reading.has(blobId),
+    isRead: (blobId: string): boolean => reading.has(blobId),
     /** Lets the bytes of a blob that was overwritten wait, if somebody reads them. */
     outlive(blobId: string): boolean {
       if (reading.has(blobId)) waiting.set(blobId, clock() + READERS_MS)
