@@ -25,8 +25,8 @@ const RATE = 997
 /** Until `perf` has found all threads. */
 const ATTACH_MS = 500
 const LONGEST_OUTPUT = 2 ** 30
-/** Lets `perf` know the functions of JavaScript by their names. */
-const NAMES = ['--perf-basic-prof', '--interpreted-frames-native-stack']
+/** Tells `perf` the names of functions; what took the place of other code may have that one's name. */
+const NAMES = ['--perf-basic-prof', '--interpreted-frames-native-stack', '--no-flush-bytecode']
 
 const { values } = parseArgs({
   options: { cells: { type: 'string' }, rounds: { type: 'string', default: '5' } },

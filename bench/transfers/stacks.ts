@@ -45,7 +45,7 @@ function framesOf(lines: readonly string[]): Frame[] {
 }
 
 function frameOf(address: string, symbol: string, isInnermost: boolean): Frame | undefined {
-  const script = /^JS:\W*(\S*) (?:file:\/\/)?(\S+?)(?::\d+)*$/.exec(symbol)
+  const script = /^JS:(?:o\+)?\W*(\S*) (?:file:\/\/)?(\S+?)(?::\d+)*$/.exec(symbol)
   if (script) return scriptFrame(script[1] || 'anonymous', script[2] ?? '')
   if (address.startsWith('ffffffff')) {
     if (symbol === 'handle_softirqs') return { name: 'network stack', kind: 'kernel' }
