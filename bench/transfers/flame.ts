@@ -26,7 +26,11 @@ const RATE = 997
 const ATTACH_MS = 500
 const LONGEST_OUTPUT = 2 ** 30
 /** Tells `perf` the names of functions; what took the place of other code may have that one's name. */
-const NAMES = ['--perf-basic-prof', '--interpreted-frames-native-stack', '--no-flush-bytecode']
+const NAMES = [
+  ...['--perf-basic-prof', '--interpreted-frames-native-stack', '--no-flush-bytecode'],
+  // Otherwise V8 writes a log of its own beside.
+  ...['--no-logfile-per-isolate', '--logfile=/dev/null'],
+]
 
 const { values } = parseArgs({
   options: { cells: { type: 'string' }, rounds: { type: 'string', default: '5' } },
