@@ -13,6 +13,7 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { address, type CompanyPlace, startCompanyPlace } from '../e2e/company-place.ts'
@@ -160,7 +161,7 @@ async function whileUploading<T>(place: CompanyPlace, work: () => Promise<T>): P
     ...{ size: UPLOAD_BYTES, connections: UPLOADS },
   })
   try {
-    await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS))
+    await delay(WARM_UP_MS)
     return await work()
   } finally {
     await uploads.stop()

@@ -10,8 +10,8 @@ import type { SignedIn } from '../packages/server/test/helpers/server.ts'
 
 /** The root of the checkout. */
 export const ROOT = fileURLToPath(new URL('../', import.meta.url))
-/** What `npm start` hands to Node: flags, and the program. */
-const SERVER = startWords()
+/** What `npm start` hands to Node: flags, and the program, in the checkout. */
+export const SERVER = startWords()
 export const COMMAND = join(ROOT, 'packages/server/src/cli/main.ts')
 /** Halves the start of a process; what is tested does not depend on it. */
 const COMPILE_CACHE = join(tmpdir(), 'holdfast-test-compile-cache')

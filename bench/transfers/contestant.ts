@@ -69,8 +69,10 @@ export async function startProgram(
   file: string,
   words: readonly string[],
   environment: NodeJS.ProcessEnv = {},
+  cwd = process.cwd(),
 ): Promise<{ child: ChildProcess; output(): string; stop(): Promise<void> }> {
   const child = spawn(file, words, {
+    cwd,
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -63,8 +63,8 @@ async function sample(
   const request = await requestFor(cell, contestant)
   if (!request) throw new Error(`${cell.id} cannot be asked`)
   let next = first
-  async function run(): Promise<void> {
-    await ask(jobOf(cell, contestant, request as NonNullable<typeof request>, next))
+  const run = async (): Promise<void> => {
+    await ask(jobOf(cell, contestant, request, next))
     next += cell.requests
     if (cell.kind === 'upload' && cell.size >= CLEANED_FROM) await contestant.clean()
   }

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { environmentOf, ROOT, SERVER } from '../../../e2e/processes.ts'
 import { loadConfig } from '../../../packages/server/src/config.ts'
 import { openForCommand } from '../../../packages/server/src/open.ts'
 import { type Entry, type Request, startProgram } from '../contestant.ts'
@@ -9,7 +8,6 @@ import { ask } from '../run-client.ts'
 import { removeUploads } from './nginx.ts'
 
 const PORT = 8500
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** Holdfast as `npm start` starts it, through the company files' API, with everything on. */
 export const holdfast: Entry = holdfastWith(['--trace-gc'])
@@ -27,11 +25,9 @@ export function holdfastWith(flags: readonly string[]): Entry {
         HOLDFAST_LOG_LEVEL: 'warn',
         HOLDFAST_PREVIEW_MAX_MB: '0',
       }
-      const { cache, words } = startWords()
-      const program = await startProgram(PORT, process.execPath, [...flags, ...words], {
-        ...settings,
-        NODE_COMPILE_CACHE: cache,
-      })
+      const words = [...flags, ...SERVER]
+      const environment = environmentOf(settings)
+      const program = await startProgram(PORT, process.execPath, words, environment, ROOT)
       const files = await companyFiles(settings)
       return {
         port: PORT,
@@ -74,15 +70,5 @@ async function companyFiles(settings: NodeJS.ProcessEnv): Promise<Omit<Request, 
     }
   } finally {
     await store.close()
-  }
-}
-
-/** What `npm start` runs, with absolute paths. */
-function startWords(): { cache: string; words: string[] } {
-  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-  const [cache, , ...words] = scripts.start.split(' ') as string[]
-  return {
-    cache: join(ROOT, cache?.split('=')[1] ?? ''),
-    words: words.map((word) => (word.startsWith('--') ? word : join(ROOT, word))),
   }
 }
