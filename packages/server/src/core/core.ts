@@ -185,7 +185,7 @@ function createCompanyParts(parts: CoreParts, companies: Companies, blobs: Blobs
   const previewJobs = createPreviewJobs({ database, keyring, clock, blobs, previews })
   const records = createCompanyRecords(database, keyring, clock, companies, previews)
   const quota = createCompanyQuota(parts.companyQuota)
-  const received = createReceivedBlobs(store, keyring, clock)
+  const received = createReceivedBlobs(database, store, keyring, clock)
   const content = createCompanyContent(database, blobs, received, records)
   const shared = {
     ...{ database, clock, blobs, received, records, quota, content, uploadExpiry },

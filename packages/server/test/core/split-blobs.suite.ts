@@ -104,5 +104,6 @@ async function openLimited(
   atEnd(t, () => database.close())
   const core = createCore({ ...loadConfig({}), database, store, keyring, clock: Date.now })
   await core.epochs.start()
-  return { core, received: createReceivedBlobs(store, keyring, Date.now), store }
+  const received = createReceivedBlobs(database, store, keyring, Date.now)
+  return { core, received, store }
 }

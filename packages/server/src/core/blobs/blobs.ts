@@ -8,10 +8,10 @@ import { requireEpoch } from '../keys/epochs.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { SEALED_COLUMN_OVERHEAD, sealedBytes, sealedJson } from '../keys/sealed-column.ts'
 import { prepare } from '../prepared.ts'
-import type { BlobSeal, NewRow, PartSeal } from '../schema.ts'
+import type { BlobSeal } from '../schema.ts'
 import { hasNoLink } from './links.ts'
 import { partName } from './names.ts'
-import { partRow } from './part-rows.ts'
+import { createPartInsert } from './part-rows.ts'
 import { createParts, type PartsWriter, type StoredPart } from './parts.ts'
 import { createReaders, READERS_MS } from './readers.ts'
 import { createReading } from './reading.ts'
@@ -125,7 +125,6 @@ export function createBlobs(
   isShared: boolean,
 ): Blobs {
   const blobColumn = sealedJson<BlobSeal>(keyring, 'blob')
-  const partColumn = sealedJson<PartSeal>(keyring, 'blob_part')
   const smallColumn = sealedBytes(keyring, 'small_content')
 
   const insertBlob = prepare((slot: (name: 'id' | 'size' | 'createdAt' | 'sealed') => never) =>
@@ -142,17 +141,7 @@ export function createBlobs(
       .insertInto('small_content')
       .values({ blob_id: slot('id'), sealed: slot('sealed') }),
   )
-  const insertPart = prepare((slot: (name: keyof NewRow<'blob_part'>) => never) =>
-    database.read.insertInto('blob_part').values({
-      blob_id: slot('blob_id'),
-      number: slot('number'),
-      plain_size: slot('plain_size'),
-      sealed_size: slot('sealed_size'),
-      epoch: slot('epoch'),
-      object: slot('object'),
-      sealed: slot('sealed'),
-    }),
-  )
+  const insertPart = createPartInsert(database, keyring)
 
   const readers = createReaders(clock)
 
@@ -170,7 +159,7 @@ export function createBlobs(
     if (small) await insertSmall(writer, { id, sealed: smallColumn.seal(id, '', small) })
     for (const [index, part] of parts.entries()) {
       await requireEpoch(writer, keyring, part.epoch)
-      await insertPart(writer, partRow(partColumn, id, index + 1, part))
+      await insertPart(writer, id, index + 1, part)
       take(part.object)
     }
     await failpoint('blob.inserted')

@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import type { Reader, Writer } from '../database.ts'
+import type { Database, Reader, Writer } from '../database.ts'
 import { CoreError } from '../errors.ts'
 import { failpoint } from '../failpoints.ts'
 import { requireEpoch } from '../keys/epochs.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { sealedJson } from '../keys/sealed-column.ts'
-import type { BlobSeal, PartSeal } from '../schema.ts'
+import type { BlobSeal } from '../schema.ts'
 import { type BlobChanges, mayBeCommitted, type StoredBlob } from './blobs.ts'
 import { copyName } from './names.ts'
-import { partRow } from './part-rows.ts'
+import { createPartInsert } from './part-rows.ts'
 import { createPart, largestPart, readPart, type StoredPart } from './parts.ts'
 import type { BlobStore } from './store.ts'
 
@@ -71,11 +71,12 @@ export interface ReceivedBlobs {
 }
 
 export function createReceivedBlobs(
+  database: Database,
   store: BlobStore,
   keyring: Keyring,
   clock: Clock,
 ): ReceivedBlobs {
-  const column = sealedJson<PartSeal>(keyring, 'blob_part')
+  const insertPart = createPartInsert(database, keyring)
   const blobColumn = sealedJson<BlobSeal>(keyring, 'blob')
 
   async function discard(part: StagedPart): Promise<void> {
@@ -128,10 +129,7 @@ export function createReceivedBlobs(
         .returning('object')
         .executeTakeFirst()
       if (earlier) changes.drop(earlier.object)
-      await writer
-        .insertInto('blob_part')
-        .values(partRow(column, part.blobId, part.number, part))
-        .execute()
+      await insertPart(writer, part.blobId, part.number, part)
       changes.take(part.object)
       await failpoint('part.put')
     },
